@@ -1,0 +1,146 @@
+# fumehood: one Makefile. `make help` lists the targets; `make V=1` shows the commands.
+#
+# Outputs go to build/<variant>/: programs in bin/, test programs in tests/, objects in obj/,
+# generated sources in gen/. Object lists are written by hand, one per program: the list is the
+# proof of what a process can hold. The worker's is the shortest.
+
+VARIANT ?= release
+B       := build/$(VARIANT)
+PREFIX  ?= /usr/local
+LIBEXEC ?= $(PREFIX)/libexec/fumehood
+VERSION := 0.1.0
+PY      := /usr/bin/python3
+VENV    := build/venv
+VPY     := $(VENV)/bin/python3
+Q       := $(if $(V),,@)
+
+CC      := gcc
+MUSLCC  := musl-gcc
+CLANG   := clang
+
+WARN := -std=c11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+        -Wvla -Wsign-compare -Wundef -Wcast-qual -Wwrite-strings -Wswitch-enum
+WARN_STRICT := -Wconversion
+ifneq ($(CI)$(WERROR),)
+WARN += -Werror
+endif
+HARD := -fstack-protector-strong -fstack-clash-protection -fcf-protection -D_GNU_SOURCE -pthread
+OPT  := -O2 -g
+FORT := -D_FORTIFY_SOURCE=3
+PIE  := -fPIE
+LDHARD := -Wl,-z,relro,-z,now,-z,noexecstack
+BASE_CPP := -I. -I$(B)/gen -DFUMEHOOD_VERSION='"$(VERSION)"' -DFUMEHOOD_LIBEXEC='"$(LIBEXEC)"'
+SAN  :=
+
+ifeq ($(VARIANT),asan)
+SAN  := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+OPT  := -O1 -g
+FORT :=
+endif
+ifeq ($(VARIANT),ubsan)
+SAN  := -fsanitize=undefined -fno-sanitize-recover=undefined
+FORT :=
+endif
+ifeq ($(VARIANT),tsan)
+SAN  := -fsanitize=thread
+OPT  := -O1 -g
+FORT :=
+endif
+ifeq ($(VARIANT),fuzz)
+CC   := $(CLANG)
+SAN  := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+OPT  := -O1 -g
+FORT :=
+HARD := -D_GNU_SOURCE -pthread
+endif
+
+CFLAGS = $(WARN) $(HARD) $(OPT) $(FORT) $(PIE) $(SAN) $(BASE_CPP) -MMD -MP
+# Floating point: the same bits on every level (reference: contraction only where it is written).
+ENGINE_CFLAGS := -ffp-contract=off -fno-math-errno
+
+# --- object lists, one per room ------------------------------------------------------------------
+# A room's section holds its object list, its unit tests (NAME_OBJS, NAME_LIBS per test), its fuzz
+# targets and the jail tests it brings. Objects are written without the build folder.
+
+UNIT_TESTS :=
+FUZZERS :=
+
+# ---- proto/: the ground floor. PROTO_CORE has no library behind it but libc. ----
+PROTO_CORE := proto/err.o
+PROTO_OBJS := $(PROTO_CORE)
+
+# ---- policy/: Cedar (jansson) ----
+POLICY_OBJS :=
+
+# ---- audit/: the log; the auditor's main is audit/auditor.o (libcrypto, libsodium, protobuf-c) ----
+AUDIT_OBJS :=
+
+# ---- sandbox/outside and sandbox/wall: jailer (static, musl), spawn, wall, filters ----
+JAILER_OBJS :=
+WALL_OBJS :=
+
+# ---- sandbox/inside/engine/kernels ----
+KERNEL_OBJS :=
+
+# ---- sandbox/inside/engine: arena, types, onnx/ ----
+ENGINE_OBJS :=
+
+# ---- sandbox/inside: the worker ----
+WORKER_OBJS :=
+
+# ---- broker/ ----
+BROKER_OBJS :=
+
+# ---- broker/ctl: the fumehood command ----
+CTL_OBJS :=
+
+# --- programs ----------------------------------------------------------------------------------
+
+PROGRAMS :=
+
+.PHONY: all
+all: $(PROGRAMS:%=$(B)/bin/%)
+
+# --- rules ----------------------------------------------------------------------------------------
+
+OBJ = $(B)/obj
+
+# proto, policy and audit handle numbers from outside: conversions must be written down there.
+$(OBJ)/proto/%.o $(OBJ)/policy/%.o $(OBJ)/audit/%.o: CFLAGS += $(WARN_STRICT)
+$(OBJ)/sandbox/inside/engine/%.o: CFLAGS += $(ENGINE_CFLAGS)
+
+$(OBJ)/%.o: %.c
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  CC    $(VARIANT) $<")
+	$(Q)$(CC) $(CFLAGS) -c -o $@ $<
+
+# Generated code compiles without the project's warnings (protobuf-c breaks -Wcast-qual).
+$(OBJ)/gen/%.o: $(B)/gen/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu11 -w $(HARD) $(OPT) $(PIE) $(SAN) $(BASE_CPP) -MMD -MP -c -o $@ $<
+
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
+
+# Unit tests: tests/unit/NAME.c plus NAME_OBJS, libraries NAME_LIBS.
+.SECONDEXPANSION:
+$(UNIT_TESTS:%=$(B)/tests/%): $(B)/tests/%: $(OBJ)/tests/unit/%.o $$(addprefix $(OBJ)/,$$(%_OBJS))
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK  $(VARIANT) $(@F)")
+	$(Q)$(CC) $(SAN) -pthread -pie $(LDHARD) -o $@ $(filter %.o,$^) $($*_LIBS) -lcmocka -lm
+
+# Fuzz targets: tests/fuzz/NAME.c plus NAME_OBJS (make VARIANT=fuzz).
+$(FUZZERS:%=$(B)/fuzz/%): $(B)/fuzz/%: $(OBJ)/tests/fuzz/%.o $$(addprefix $(OBJ)/,$$(%_OBJS))
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK  $(VARIANT) $(@F)")
+	$(Q)$(CLANG) $(SAN:fuzzer-no-link=fuzzer) -fsanitize=fuzzer -pthread -o $@ $(filter %.o,$^) $($*_LIBS) -lm
+
+# Runs every unit test and closes with counts.
+.PHONY: unit
+unit: $(UNIT_TESTS:%=$(B)/tests/%)
+	@sh tests/unit/run.sh $(B) $(UNIT_TESTS)
+
+.PHONY: clean help
+clean:
+	rm -rf build/release build/asan build/ubsan build/tsan build/fuzz
+help:
+	@echo "targets: all deps demo check check-long bench lint asan ubsan tsan fuzz-smoke format install dist clean help"

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Every size, count and time limit, with its unit in the name and the reason for its value.
+ * Side: both. Trusts: nothing. Owns: the numbers; a refusal names the limit it met.
+ */
+#ifndef FUMEHOOD_PROTO_LIMITS_H
+#define FUMEHOOD_PROTO_LIMITS_H
+
+#define KIB(n) ((uint64_t)(n) << 10)
+#define MIB(n) ((uint64_t)(n) << 20)
+#define GIB(n) ((uint64_t)(n) << 30)
+
+/* --- frames and messages ------------------------------------------------------------------ */
+#define LIMIT_FRAME_BODY_BYTES GIB(1)     /* issue: a body is at most 1 GiB */
+#define LIMIT_HEAD_BYTES KIB(64)          /* protobuf head of any message; real ones are < 4 KiB */
+#define LIMIT_MODEL_INFO_BYTES MIB(1)     /* a worker's description of a model: passes unparsed */
+#define LIMIT_NOTE_BYTES MIB(1)           /* model.note: reference signing.md, rule 9 */
+#define LIMIT_TRUST_BYTES KIB(64)         /* trust.note: the same */
+#define LIMIT_NOTE_SIGNATURES 16          /* the same */
+#define LIMIT_WIRE_DEPTH 16               /* nesting of our own messages is at most 4 */
+#define LIMIT_WIRE_FIELDS 65536           /* fields of one message, all levels */
+#define LIMIT_WIRE_UNKNOWN 64             /* unknown fields tolerated, for newer peers */
+#define LIMIT_TENSORS 256                 /* inputs or outputs of one call */
+#define LIMIT_NAME_BYTES 4096             /* a tensor or model name; one real model has JSON as name */
+#define LIMIT_RANK 8                      /* reference hostile-models.md, section 7 */
+
+/* --- models ---------------------------------------------------------------------------------- */
+#define LIMIT_MODEL_BYTES GIB(64)         /* one model file; a memfd of it must fit in memory */
+#define LIMIT_MODEL_FILES 64              /* files of one model */
+#define LIMIT_ONNX_NODES (1u << 20)
+#define LIMIT_ONNX_INITIALIZERS (1u << 20)
+#define LIMIT_ONNX_NAME_BYTES 4096
+#define LIMIT_ONNX_IF_DEPTH 16            /* real models need 4 */
+#define LIMIT_PROTOBUF_DEPTH 100
+#define LIMIT_PROTOBUF_UNKNOWN 4096
+#define LIMIT_EXTENT ((uint64_t)1 << 40)  /* elements of one extent */
+
+/* --- workers --------------------------------------------------------------------------------- */
+#define LIMIT_ARENA_DEFAULT_BYTES GIB(4)  /* reserved, not touched: memory is used as it is needed */
+#define LIMIT_ARENA_MIN_BYTES MIB(4)
+#define LIMIT_THREADS 64
+#define LIMIT_STACK_BYTES MIB(1)          /* per worker thread; no recursion on outside data */
+#define LIMIT_CALL_MS 60000               /* default deadline of a call */
+#define LIMIT_LOAD_MS 60000               /* default deadline of a load */
+
+/* --- identities: see docs/threat-model.md ------------------------------------------------------ */
+#define UID_BROKER_FALLBACK 61471         /* the broker's uid when no user fumehood exists */
+#define UID_WORKER_FIRST 1900000          /* workers' uids, below the ranges of subuid (100000 up */
+#define UID_WORKER_COUNT 65536            /* to 1.1 M by default) and of systemd (1879048192) */
+
+/* --- clients --------------------------------------------------------------------------------- */
+#define LIMIT_CLIENTS 256
+#define LIMIT_CLIENT_IDLE_FRAME_MS 30000  /* a frame that was begun must go on */
+#define LIMIT_QUEUE_PER_MODEL 256
+
+/* --- log ------------------------------------------------------------------------------------- */
+#define LIMIT_RECORD_BYTES 32768          /* a C2SP bundle entry is at most 65,535 bytes */
+#define LIMIT_SEGMENT_DEFAULT_BYTES MIB(64)
+#define LIMIT_SEGMENT_SMALL_BYTES MIB(1)  /* run and tests */
+#define LIMIT_RECEIPT_BYTES KIB(16)
+
+/* --- policy: reference cedar.md, section 12 ---------------------------------------------------- */
+#define LIMIT_POLICY_TEXT_BYTES MIB(1)
+#define LIMIT_POLICY_NODES 65536
+#define LIMIT_POLICY_DEPTH 1024
+#define LIMIT_JSON_BYTES MIB(16)
+#define LIMIT_JSON_DEPTH 128
+#define LIMIT_EVAL_FUEL 10000000
+
+#endif

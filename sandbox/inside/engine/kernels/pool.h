@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A pool of threads that lives behind the wall: started before it, it only ever spins and uses
+ * futex WAIT (untimed, private) and WAKE, by inline system calls. No libc after pool_start.
+ *
+ * Side: inside. Trusts: its caller. Owns: the threads.
+ */
+#ifndef FUMEHOOD_POOL_H
+#define FUMEHOOD_POOL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct pool;
+
+/* Bytes that pool_start needs for n_threads (the caller's own thread is thread 0 and counts). */
+size_t pool_bytes(unsigned n_threads);
+
+/* Starts n_threads - 1 threads on memory at mem (64-aligned; stacks from stacks, stack_bytes each)
+ * and returns when each has counted itself ready from its own loop: only then may a filter be set
+ * for all threads. Returns 0 or -errno. With n_threads 1 no thread is started. */
+int pool_start(struct pool **out, void *mem, unsigned n_threads, void *stacks, size_t stack_bytes);
+
+unsigned pool_threads(const struct pool *p);
+
+/* Calls fn(arg, task, thread) for task 0..n_tasks-1, tasks handed out in order to whichever thread
+ * is free, and returns when all are done. thread < pool_threads(p). Which thread runs a task never
+ * decides a result. Not reentrant. */
+void pool_run(struct pool *p, void (*fn)(void *arg, uint32_t task, unsigned thread), void *arg,
+              uint32_t n_tasks);
+
+/* Ends the threads (tests and benchmarks only: a locked thread cannot end alone). */
+void pool_stop(struct pool *p);
+
+#endif
