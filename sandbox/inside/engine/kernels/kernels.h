@@ -24,19 +24,24 @@ const char *level_name(enum level l); /* "C", "AVX2", "AVX512", "AMX" */
 /* --- activation functions and epilogues ---------------------------------------------------------- */
 
 enum act { ACT_NONE, ACT_RELU, ACT_CLIP, ACT_LEAKY, ACT_HARDSIGMOID, ACT_HARDSWISH, ACT_SIGMOID,
-           ACT_TANH, ACT_GELU_ERF, ACT_SWISH, ACT__MAX };
+           ACT_TANH, ACT_GELU_ERF, ACT_SWISH, ACT_GELU_TANH, ACT__MAX };
 
 /* y = act(alpha-and-beta; x). CLIP: [alpha, beta]. LEAKY: alpha. HARDSIGMOID: clip(alpha x + beta,
- * 0, 1). HARDSWISH: x * hardsigmoid(alpha, beta). */
+ * 0, 1). HARDSWISH: x * hardsigmoid(alpha, beta). SWISH: x * sigmoid(alpha x). GELU_TANH: 0.5 x (1 +
+ * tanh(0.7978846 (x + 0.044715 x^3))). With post: y = act(x) * post_mul + post_add (one FMA), as the
+ * learned scale and shift behind the HardSwish of PP-OCR asks. */
 struct activation {
 	enum act kind;
 	float alpha, beta;
+	bool post;
+	float post_mul, post_add;
 };
 
 /* --- matrix products ------------------------------------------------------------------------------
  * C[M,N] = act(A[M,K] * B[K,N] + bias[N] + residual[M,N]). A and C row-major with leading
  * dimensions in elements. B is packed once: panels of PACK_N columns, k-major in a panel, columns
- * beyond N zero. */
+ * beyond N zero. A pool of NULL means: on the calling thread alone (then the caller may be a task of
+ * the pool itself). */
 
 size_t gemm_pack_bytes(int64_t k, int64_t n);
 /* b is [k,n] row-major with ldb, or its transpose [n,k] when trans. */
@@ -55,7 +60,8 @@ struct gemm {
 };
 
 /* --- convolution in channel blocks -----------------------------------------------------------------
- * Activations as [N][ceil(C/16)][H][W][16], lanes beyond C zero. Weights packed once. 1-D is H = 1.
+ * Activations as [N][ceil(C/16)][H][W][16]; lanes beyond C are zero from to_blocks and otherwise any
+ * finite number (act(0) of another step): packed weights there are zero. Weights packed once. 1-D is H = 1.
  * Depthwise (groups == C_in == C_out) and grouped forms have their own packing; the kernel is
  * chosen from the layer's shape alone. */
 
