@@ -33,24 +33,25 @@ void fp_env_set(void);
 /* --- activation functions and epilogues ---------------------------------------------------------- */
 
 enum act { ACT_NONE, ACT_RELU, ACT_CLIP, ACT_LEAKY, ACT_HARDSIGMOID, ACT_HARDSWISH, ACT_SIGMOID,
-           ACT_TANH, ACT_GELU_ERF, ACT_SWISH, ACT__MAX };
+           ACT_TANH, ACT_GELU_ERF, ACT_SWISH, ACT_GELU_TANH, ACT__MAX };
 
-/* y = act(alpha-and-beta; x), then y = fma(y, mul, add) when affine is set.
- * CLIP: [alpha, beta]. LEAKY: alpha. HARDSIGMOID: clip(alpha x + beta, 0, 1). HARDSWISH:
- * x * hardsigmoid(alpha, beta). SWISH: x * sigmoid(x). The affine tail is one number for the whole
- * tensor (a learnt scale and shift behind an activation). */
+/* y = act(alpha-and-beta; x). CLIP: [alpha, beta]. LEAKY: alpha. HARDSIGMOID: clip(alpha x + beta,
+ * 0, 1). HARDSWISH: x * hardsigmoid(alpha, beta). SWISH: x * sigmoid(alpha x). GELU_TANH: 0.5 x (1 +
+ * tanh(0.7978846 (x + 0.044715 x^3))). With post: y = act(x) * post_mul + post_add (one FMA), as the
+ * learned scale and shift behind the HardSwish of PP-OCR asks. */
 struct activation {
 	enum act kind;
 	float alpha, beta;
-	bool affine;
-	float mul, add;
+	bool post;
+	float post_mul, post_add;
 };
 
 /* --- matrix products ------------------------------------------------------------------------------
  * C[M,N] = act(A[M,K] * B[K,N] + bias[N] + residual[M,N]). A and C row-major with leading
  * dimensions in elements. B is packed once: panels of PACK_N columns, k-major in a panel
  * (dst[(n / PACK_N) * k_total * PACK_N + k * PACK_N + n % PACK_N]), columns beyond N zero. One
- * packing serves all levels. k >= 1. */
+ * packing serves all levels. k >= 1. A pool of NULL means, here and below: on the calling thread alone
+ * (then the caller may be a task of the pool itself). */
 
 #define PACK_N 16
 
