@@ -66,8 +66,22 @@ UNIT_TESTS :=
 FUZZERS :=
 
 # ---- proto/: the ground floor. PROTO_CORE has no library behind it but libc. ----
-PROTO_CORE := proto/err.o
-PROTO_OBJS := $(PROTO_CORE)
+# PROTO_PB adds libprotobuf-c (the worker unpacks calls); PROTO_IO the sockets of trusted processes.
+PROTO_CORE := proto/err.o proto/msg.o proto/frame.o
+PROTO_PB   := proto/pb.o gen/proto/fumehood.pb-c.o
+PROTO_IO   := proto/frame_io.o
+PROTO_OBJS := $(PROTO_CORE) $(PROTO_PB) $(PROTO_IO)
+UNIT_TESTS += unit_proto_msg unit_proto_frame unit_proto_pb
+unit_proto_msg_OBJS := $(PROTO_CORE)
+unit_proto_frame_OBJS := $(PROTO_OBJS)
+unit_proto_frame_LIBS := -lprotobuf-c
+unit_proto_pb_OBJS := $(PROTO_OBJS)
+unit_proto_pb_LIBS := -lprotobuf-c
+FUZZERS += fuzz_frame fuzz_pb
+fuzz_frame_OBJS := $(PROTO_OBJS)
+fuzz_frame_LIBS := -lprotobuf-c
+fuzz_pb_OBJS := $(PROTO_OBJS)
+fuzz_pb_LIBS := -lprotobuf-c
 
 # ---- policy/: Cedar (jansson) ----
 POLICY_OBJS :=
@@ -104,12 +118,20 @@ all: $(PROGRAMS:%=$(B)/bin/%)
 # --- rules ----------------------------------------------------------------------------------------
 
 OBJ = $(B)/obj
+.SECONDEXPANSION:
+.SECONDARY:
 
 # proto, policy and audit handle numbers from outside: conversions must be written down there.
 $(OBJ)/proto/%.o $(OBJ)/policy/%.o $(OBJ)/audit/%.o: CFLAGS += $(WARN_STRICT)
 $(OBJ)/sandbox/inside/engine/%.o: CFLAGS += $(ENGINE_CFLAGS)
 
-$(OBJ)/%.o: %.c
+# Generated sources: made before anything is compiled (order only).
+GEN := $(B)/gen/proto/fumehood.pb-c.h
+$(B)/gen/proto/%.pb-c.c $(B)/gen/proto/%.pb-c.h: proto/%.proto
+	@mkdir -p $(@D)
+	$(Q)protoc-c --c_out=$(B)/gen -I. $<
+
+$(OBJ)/%.o: %.c | $$(GEN)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  CC    $(VARIANT) $<")
 	$(Q)$(CC) $(CFLAGS) -c -o $@ $<
@@ -122,14 +144,13 @@ $(OBJ)/gen/%.o: $(B)/gen/%.c
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
 # Unit tests: tests/unit/NAME.c plus NAME_OBJS, libraries NAME_LIBS.
-.SECONDEXPANSION:
-$(UNIT_TESTS:%=$(B)/tests/%): $(B)/tests/%: $(OBJ)/tests/unit/%.o $$(addprefix $(OBJ)/,$$(%_OBJS))
+$(UNIT_TESTS:%=$(B)/tests/%): $(B)/tests/%: $(OBJ)/tests/unit/%.o $$(addprefix $$(OBJ)/,$$($$(@F)_OBJS))
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK  $(VARIANT) $(@F)")
 	$(Q)$(CC) $(SAN) -pthread -pie $(LDHARD) -o $@ $(filter %.o,$^) $($*_LIBS) -lcmocka -lm
 
 # Fuzz targets: tests/fuzz/NAME.c plus NAME_OBJS (make VARIANT=fuzz).
-$(FUZZERS:%=$(B)/fuzz/%): $(B)/fuzz/%: $(OBJ)/tests/fuzz/%.o $$(addprefix $(OBJ)/,$$(%_OBJS))
+$(FUZZERS:%=$(B)/fuzz/%): $(B)/fuzz/%: $(OBJ)/tests/fuzz/%.o $$(addprefix $$(OBJ)/,$$($$(@F)_OBJS))
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK  $(VARIANT) $(@F)")
 	$(Q)$(CLANG) $(SAN:fuzzer-no-link=fuzzer) -fsanitize=fuzzer -pthread -o $@ $(filter %.o,$^) $($*_LIBS) -lm
