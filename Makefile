@@ -83,6 +83,18 @@ fuzz_frame_LIBS := -lprotobuf-c
 fuzz_pb_OBJS := $(PROTO_OBJS)
 fuzz_pb_LIBS := -lprotobuf-c
 
+# Notes and digests: libsodium and libcrypto; never in the worker or the jailer.
+PROTO_CRYPTO := proto/hash.o proto/note.o
+PROTO_CRYPTO_LIBS := -lsodium -lcrypto
+UNIT_TESTS += unit_proto_hash unit_proto_note
+unit_proto_hash_OBJS := $(PROTO_CRYPTO) proto/err.o
+unit_proto_hash_LIBS := $(PROTO_CRYPTO_LIBS)
+unit_proto_note_OBJS := $(PROTO_CRYPTO) proto/err.o
+unit_proto_note_LIBS := $(PROTO_CRYPTO_LIBS)
+FUZZERS += fuzz_note
+fuzz_note_OBJS := $(PROTO_CRYPTO) proto/err.o
+fuzz_note_LIBS := $(PROTO_CRYPTO_LIBS)
+
 # ---- policy/: Cedar (jansson) ----
 POLICY_OBJS :=
 
