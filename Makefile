@@ -64,6 +64,9 @@ ENGINE_CFLAGS := -ffp-contract=off -fno-math-errno
 
 UNIT_TESTS :=
 FUZZERS :=
+# Other programs of the tests and benchmarks, in tests/; each room adds a link rule beside its lists.
+TEST_PROGRAMS :=
+BENCH_PROGRAMS :=
 
 # ---- proto/: the ground floor. PROTO_CORE has no library behind it but libc. ----
 # PROTO_PB adds libprotobuf-c (the worker unpacks calls); PROTO_IO the sockets of trusted processes.
@@ -172,8 +175,90 @@ $(FUZZERS:%=$(B)/fuzz/%): $(B)/fuzz/%: $(OBJ)/tests/fuzz/%.o $$(addprefix $$(OBJ
 unit: $(UNIT_TESTS:%=$(B)/tests/%)
 	@sh tests/unit/run.sh $(B) $(UNIT_TESTS)
 
-.PHONY: clean help
+# --- setting up --------------------------------------------------------------------------------------
+
+# Everything comes from Debian 12; the judges' Python packages are pinned in tests/judges.
+PACKAGES := gcc libc6-dev make musl-tools clang libclang-rt-14-dev pkgconf binutils \
+            libseccomp-dev libsodium-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler \
+            libopenblas-serial-dev libssl-dev libjansson-dev libcmocka-dev \
+            python3 python3-venv python3-pip python3-pytest python3-numpy python3-pil fonts-dejavu-core \
+            espeak-ng bubblewrap minisign golang-go golang-golang-x-mod-dev util-linux
+
+.PHONY: deps venv
+deps:
+	@sh tests/deps.sh $(PACKAGES)
+
+# The judges' own Python: Debian's packages plus pinned wheels. Without a network the judges that need it skip loudly.
+venv: $(VENV)/.ready
+$(VENV)/.ready: tests/judges/requirements.txt
+	@sh tests/venv.sh $(VENV) tests/judges/requirements.txt && touch $@
+
+# --- proving it ----------------------------------------------------------------------------------------
+
+.PHONY: check check-run check-long lint jail e2e crash judges asan ubsan tsan fuzz-smoke bench demo programs-for-tests
+programs-for-tests: all $(UNIT_TESTS:%=$(B)/tests/%) $(TEST_PROGRAMS:%=$(B)/tests/%)
+
+check: deps
+	@+sh tests/check.sh check
+check-long: deps
+	@+sh tests/check.sh long
+
+lint: $(B)/worker.objs
+	@$(PY) tests/lint/lint.py . $(B)
+
+# What the worker is made of, for the lint: a static binary hides its imports.
+$(B)/worker.objs: Makefile
+	@mkdir -p $(@D)
+	@printf '%s\n' $(WORKER_OBJS:%=$(OBJ)/%) > $@
+
+asan ubsan tsan:
+	@+$(MAKE) --no-print-directory VARIANT=$@ unit
+
+# FUZZ_SECONDS of each parser's target, two at a time.
+FUZZ_SECONDS ?= 60
+fuzz-smoke:
+	@+$(MAKE) --no-print-directory VARIANT=fuzz fuzz-run
+.PHONY: fuzz-run
+fuzz-run: $(FUZZERS:%=$(B)/fuzz/%)
+	@sh tests/fuzz/run.sh $(B)/fuzz $(FUZZ_SECONDS) $(FUZZERS)
+
+bench: programs-for-tests venv $(BENCH_PROGRAMS:%=$(B)/tests/%)
+	@sh tests/bench/run.sh $(B)
+
+demo: deps
+	@+$(MAKE) --no-print-directory all
+	@sh tests/demo/demo.sh $(B)
+
+.PHONY: format install dist clean help
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+INSTALL_BIN := fumehood
+INSTALL_LIBEXEC := fumehood-broker fumehood-jailer fumehood-auditor fumehood-worker fumehood-attack
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBEXEC) $(DESTDIR)$(PREFIX)/share/man/man1 \
+	           $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	install -m 755 $(INSTALL_BIN:%=$(B)/bin/%) $(DESTDIR)$(PREFIX)/bin/
+	install -m 755 $(INSTALL_LIBEXEC:%=$(B)/bin/%) $(DESTDIR)$(LIBEXEC)/
+	install -m 644 docs/fumehood.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 644 docs/fumehood.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/fumehood
+
+dist:
+	@mkdir -p build
+	git archive --format=tar.gz --prefix=fumehood-$(VERSION)/ -o build/fumehood-$(VERSION).tar.gz HEAD
+	@echo "dist: build/fumehood-$(VERSION).tar.gz"
+
 clean:
-	rm -rf build/release build/asan build/ubsan build/tsan build/fuzz
+	rm -rf build/release build/asan build/ubsan build/tsan build/fuzz build/demo
+
 help:
-	@echo "targets: all deps demo check check-long bench lint asan ubsan tsan fuzz-smoke format install dist clean help"
+	@echo "make demo         set up, build, and show the whole path with real models (about 3 minutes)"
+	@echo "make check        every test (at most 10 minutes on 2 cores)"
+	@echo "make check-long   the same with long fuzzing, crash and soak runs"
+	@echo "make bench        speed against ONNX Runtime, bwrap and bare fdatasync, in one run"
+	@echo "make all          the programs, in build/release/bin"
+	@echo "make deps         install the Debian packages that all of this needs"
+	@echo "make lint         the tree's own rules"
+	@echo "make asan ubsan tsan   unit tests under a sanitizer"
+	@echo "make fuzz-smoke   FUZZ_SECONDS=60 of each parser's fuzz target"
+	@echo "make format install dist clean"

@@ -44,7 +44,8 @@ struct locked_fixed {
 	uint32_t level;            /* enum level (kernels.h) */
 	char level_name[16];
 	char blas_core[16];
-	uint64_t reserved[1];
+	uint32_t step;             /* enum jail_step: the step that failed, 0 = locked */
+	int32_t error;             /* its errno; the worker ends then */
 };
 
 /* LOAD (broker -> worker): from here on the worker looks at the model. */
@@ -65,6 +66,11 @@ struct needs_fixed {
 	uint64_t macs;
 	uint64_t reserved[2];
 };
+
+/* Of the request region: what a worker keeps for itself (unpacking, the answer's head, the model's
+ * description). A CALL's body is at most request_bytes - PLAN_REQUEST_OVERHEAD_BYTES. */
+#define PLAN_REQUEST_OVERHEAD_BYTES (2ull << 20)
+#define PLAN_REQUEST_MIN_BYTES (4ull << 20) /* a worker asks for no less (NEEDS.io_min_bytes) */
 
 /* PLAN (broker -> worker): the regions, granted once. */
 struct plan_fixed {

@@ -111,6 +111,17 @@ struct engine_fact {
 /* Facts found while opening; valid as long as the model. */
 size_t engine_model_facts(const struct engine_model *m, const struct engine_fact **out);
 
+/* One pair of the file's own metadata: raw bytes, unescaped (PP-OCR keeps its character list there). */
+struct engine_meta {
+	const char *key;
+	size_t key_len;
+	const char *value;
+	size_t value_len;
+};
+size_t engine_model_metadata_count(const struct engine_model *m);
+/* i < count. */
+void engine_model_metadata(const struct engine_model *m, size_t i, struct engine_meta *out);
+
 /* Lays a session out in `a` (what is left of it is the plan's region), packs weights, decides
  * everything that the file alone decides. level: one of kernels.h, or -1 for the best one. */
 MUST_CHECK int engine_session_open(struct arena *a, const struct engine_model *m, struct pool *pool,
