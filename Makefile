@@ -4,6 +4,7 @@
 # generated sources in gen/. Object lists are written by hand, one per program: the list is the
 # proof of what a process can hold. The worker's is the shortest.
 
+.DEFAULT_GOAL := all
 VARIANT ?= release
 B       := build/$(VARIANT)
 PREFIX  ?= /usr/local
@@ -105,17 +106,91 @@ POLICY_OBJS :=
 AUDIT_OBJS :=
 
 # ---- sandbox/outside and sandbox/wall: jailer (static, musl), spawn, wall, filters ----
-JAILER_OBJS :=
-WALL_OBJS :=
+# STEP_OBJS are the layers as functions: in the jailer (musl), the worker's start, broker and auditor.
+STEP_OBJS    := sandbox/wall/layers.o sandbox/wall/process.o sandbox/wall/caps.o sandbox/wall/rlimits.o \
+                sandbox/wall/fds.o sandbox/wall/landlock.o sandbox/wall/namespaces.o sandbox/wall/seccomp.o
+JAILER_OBJS  := sandbox/outside/jailer.o sandbox/outside/jail_once.o sandbox/outside/jail_child.o $(STEP_OBJS)
+# WALL_OBJS: what broker and auditor need to wall themselves. SPAWN_OBJS: the broker's hold on the jailer.
+WALL_OBJS    := $(STEP_OBJS) sandbox/wall/wall.o sandbox/wall/probe.o
+SPAWN_OBJS   := sandbox/outside/spawn.o sandbox/outside/verify.o sandbox/outside/verdict.o \
+                sandbox/outside/memfd.o
+# START_OBJS: a worker's way from exec to "locked" (with PROTO_CORE and KERNEL_OBJS).
+START_OBJS   := sandbox/inside/start.o sandbox/wall/process.o sandbox/wall/fds.o sandbox/wall/seccomp.o
+ATTACK_OBJS  := tests/jail/attack.o $(START_OBJS) sandbox/inside/engine/kernels/pool.o $(PROTO_CORE)
+RULES        := sandbox/wall/worker_strict.rules sandbox/wall/worker_startup.rules \
+                sandbox/wall/jailer.rules sandbox/wall/broker.rules sandbox/wall/auditor.rules
+UNIT_TESTS   +=
+unit_wall_filters_OBJS := $(WALL_OBJS) $(PROTO_CORE)
+unit_wall_proof_OBJS   := $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_CORE)
+unit_wall_verdict_OBJS := $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_CORE)
+unit_wall_layers_OBJS  := $(WALL_OBJS) $(PROTO_CORE)
+TEST_PROGRAMS  += jail_run fumehood-jailer-test
+BENCH_PROGRAMS +=
+
+$(B)/tools/bpf_gen: sandbox/wall/bpf_gen.c
+	@mkdir -p $(@D)
+	$(Q)gcc $(WARN) -D_GNU_SOURCE -O2 -o $@ $< -lseccomp
+$(B)/gen/filters.h: $(B)/tools/bpf_gen $(RULES)
+	@mkdir -p $(@D)
+	$(Q)$< $@ $(@:.h=.txt) $(foreach r,$(RULES),$(basename $(notdir $(r)))=$(r)) || { rm -f $@; exit 1; }
+$(B)/gen/filters_test.h: $(B)/tools/bpf_gen tests/jail/startup_old.rules $(RULES)
+	@mkdir -p $(@D)
+	$(Q)$< $@ $(@:.h=.txt) startup_old=tests/jail/startup_old.rules || { rm -f $@; exit 1; }
+
+# musl finds the kernel's headers behind its own. No sanitizer: the jailer is the same in every variant.
+MUSL_CFLAGS = $(WARN) -fstack-protector-strong -fstack-clash-protection -fcf-protection -D_GNU_SOURCE -O2 -g \
+              $(PIE) $(BASE_CPP) -idirafter /usr/include -idirafter /usr/include/x86_64-linux-gnu -MMD -MP
+$(B)/musl/%.o: %.c | $(B)/gen/filters.h
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  MUSL  $(VARIANT) $<")
+	$(Q)$(MUSLCC) $(MUSL_CFLAGS) -c -o $@ $<
+$(B)/musl-test/%.o: %.c | $(B)/gen/filters.h $(B)/gen/filters_test.h
+	@mkdir -p $(@D)
+	$(Q)$(MUSLCC) $(MUSL_CFLAGS) -DFUMEHOOD_JAILER_TEST -c -o $@ $<
+-include $(shell find $(B)/musl $(B)/musl-test -name '*.d' 2>/dev/null)
+$(B)/bin/fumehood-jailer: $(JAILER_OBJS:%=$(B)/musl/%)
+	@mkdir -p $(@D)
+	$(Q)$(MUSLCC) -static-pie $(LDHARD) -o $@ $^
+$(B)/tests/fumehood-jailer-test: $(JAILER_OBJS:%=$(B)/musl-test/%) $(B)/musl-test/tests/jail/jail_test.o
+	@mkdir -p $(@D)
+	$(Q)$(MUSLCC) -static-pie $(LDHARD) -o $@ $^
+# The mark at the end is what the test jailer looks for: it starts nothing else.
+$(B)/bin/fumehood-attack: $(ATTACK_OBJS:%=$(B)/obj/%)
+	@mkdir -p $(@D)
+	$(Q)gcc -static-pie -pthread $(LDHARD) -o $@.tmp $^ && printf 'fumehood attack\n' >> $@.tmp && mv $@.tmp $@
+$(B)/tests/jail_run: $(addprefix $(B)/obj/,tests/jail/jail_run.o $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_CORE))
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SAN) -pie $(LDHARD) -o $@ $^
+$(B)/tests/bench_spawn: $(addprefix $(B)/obj/,tests/bench/bench_spawn.o $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_CORE))
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SAN) -pie $(LDHARD) -o $@ $^
 
 # ---- sandbox/inside/engine/kernels ----
-KERNEL_OBJS :=
+KERNEL_OBJS := $(addprefix sandbox/inside/engine/kernels/,pool.o level.o pack.o kernels_c.o \
+                 kernels_avx2.o kernels_avx512.o)
+# The bodies are compiled once per level; only these files may hold instructions of their level.
+KERNEL_DIR := $(B)/obj/sandbox/inside/engine/kernels
+$(KERNEL_DIR)/kernels_avx2.o: CFLAGS += -mavx2 -mfma
+$(KERNEL_DIR)/kernels_avx512.o: CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma
 
 # ---- sandbox/inside/engine: arena, types, onnx/ ----
 ENGINE_OBJS :=
 
 # ---- sandbox/inside: the worker ----
 WORKER_OBJS :=
+
+# ---- broker/trust: trust.note, model.note, monotonic state (libsodium, libcrypto) ----
+TRUST_OBJS := broker/trust/lines.o broker/trust/trust.o broker/trust/model.o broker/trust/state.o
+UNIT_TESTS += unit_trust_note unit_trust_state
+unit_trust_note_OBJS := $(TRUST_OBJS) $(PROTO_CRYPTO) proto/err.o
+unit_trust_note_LIBS := $(PROTO_CRYPTO_LIBS)
+unit_trust_state_OBJS := $(unit_trust_note_OBJS)
+unit_trust_state_LIBS := $(PROTO_CRYPTO_LIBS)
+FUZZERS += fuzz_trust_note fuzz_model_note
+fuzz_trust_note_OBJS := $(unit_trust_note_OBJS)
+fuzz_trust_note_LIBS := $(PROTO_CRYPTO_LIBS)
+fuzz_model_note_OBJS := $(unit_trust_note_OBJS)
+fuzz_model_note_LIBS := $(PROTO_CRYPTO_LIBS)
 
 # ---- broker/ ----
 BROKER_OBJS :=
@@ -141,7 +216,7 @@ $(OBJ)/proto/%.o $(OBJ)/policy/%.o $(OBJ)/audit/%.o: CFLAGS += $(WARN_STRICT)
 $(OBJ)/sandbox/inside/engine/%.o: CFLAGS += $(ENGINE_CFLAGS)
 
 # Generated sources: made before anything is compiled (order only).
-GEN := $(B)/gen/proto/fumehood.pb-c.h
+GEN := $(B)/gen/proto/fumehood.pb-c.h $(B)/gen/filters.h
 $(B)/gen/proto/%.pb-c.c $(B)/gen/proto/%.pb-c.h: proto/%.proto
 	@mkdir -p $(@D)
 	$(Q)protoc-c --c_out=$(B)/gen -I. $<

@@ -40,6 +40,8 @@
 #define LIMIT_ARENA_MIN_BYTES MIB(4)
 #define LIMIT_THREADS 64
 #define LIMIT_STACK_BYTES MIB(1)          /* per worker thread; no recursion on outside data */
+#define LIMIT_WORKER_SLACK_BYTES MIB(256) /* of RLIMIT_AS: libc, tables and zeroed data of the program */
+#define LIMIT_SPAWN_MS 5000               /* from a request to exec, then to "locked": 1 ms is usual */
 #define LIMIT_CALL_MS 60000               /* default deadline of a call */
 #define LIMIT_LOAD_MS 60000               /* default deadline of a load */
 
@@ -61,10 +63,31 @@
 
 /* --- policy: reference cedar.md, section 12 ---------------------------------------------------- */
 #define LIMIT_POLICY_TEXT_BYTES MIB(1)
-#define LIMIT_POLICY_NODES 65536
+#define LIMIT_POLICY_NODES 262144         /* a chain of 20,000 comparisons has 120,000 */
 #define LIMIT_POLICY_DEPTH 1024
 #define LIMIT_JSON_BYTES MIB(16)
 #define LIMIT_JSON_DEPTH 128
 #define LIMIT_EVAL_FUEL 10000000
+#define LIMIT_POLICY_ANNOTATIONS 256      /* of one policy or one schema declaration */
+#define LIMIT_VALUE_DEPTH 1024            /* sets and records inside one another, as deep as text may nest */
+#define LIMIT_WORLD_BYTES GIB(4)          /* policies, schema and entities of one broker */
+#define LIMIT_REQUEST_BYTES MIB(64)       /* facts and intermediate values of one decision */
+#define LIMIT_POLICIES (1u << 20)
+#define LIMIT_ENTITIES (1u << 20)
+#define LIMIT_ANCESTORS 65536             /* of one entity */
+#define LIMIT_ANCESTORS_TOTAL (1u << 26)  /* of all: 1 GiB of references */
+#define LIMIT_REQUEST_ENTITIES 16         /* entities given with one request */
+#define LIMIT_SCHEMA_BYTES MIB(1)
+
+/* --- trust: what fits the 64 KiB of a trust.note, so that arrays can be fixed ------------------- */
+#define LIMIT_TRUST_ROOTS 16              /* as many signatures as a note may have */
+#define LIMIT_TRUST_SIGNERS 64            /* a set of signers is a u64 */
+#define LIMIT_TRUST_ROLES 64
+#define LIMIT_TRUST_DENIALS 512           /* of keys and of models, each */
+#define LIMIT_TRUST_MIN_VERSIONS 256
+#define LIMIT_TRUST_LOGS 32               /* tlog-policy: support at least 32 */
+#define LIMIT_TRUST_STEPS 1024            /* rotations walked at one start */
+#define LIMIT_TRUST_MODELS 16384          /* names ever used: a line each in the state */
+#define LIMIT_TRUST_STATE_BYTES MIB(32)   /* room for them, with 16 keys each */
 
 #endif

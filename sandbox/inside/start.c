@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * From exec to "locked": see start.h. The order is forced:
+ *   - what allocates, probes or asks for permission (AMX tiles) comes before the filter;
+ *   - threads exist before the filter, each counted ready from its own loop, because a thread inside
+ *     libc's start routine would make a call that the filter refuses;
+ *   - exec made the process dumpable again, so that is undone here.
+ *
+ * Side: inside, before the wall. Trusts: the jailer. Owns: the worker's mappings.
+ */
+#include "sandbox/inside/start.h"
+#include "proto/fixed.h"
+#include "proto/frame.h"
+#include "proto/limits.h"
+#include "proto/mem.h"
+#include "sandbox/inside/engine/kernels/kernels.h"
+#include "sandbox/inside/engine/kernels/pool.h"
+#include "sandbox/inside/sys.h"
+#include "sandbox/outside/jail_steps.h"
+#include "sandbox/wall/kernel_abi.h"
+#include "sandbox/wall/steps.h"
+
+#include "filters.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define FD_CHANNEL 3
+#define FD_MODEL 4
+#define PAGE_BYTES 4096u
+#define N_WORDS 4 /* arena bytes, model bytes, threads, optional layers: 16 hexadecimal digits each */
+
+struct from_jailer {
+	uint64_t arena_bytes, model_bytes, n_threads, optional;
+	void *stacks;
+	size_t pool_bytes;
+};
+
+extern char **environ;
+extern const char __executable_start[], etext[]; /* the linker's */
+
+static bool hex16(const char *s, uint64_t *out)
+{
+	uint64_t v = 0;
+	for (int i = 0; i < 16; i++) {
+		char c = s[i];
+		unsigned d = c >= '0' && c <= '9' ? (unsigned)(c - '0') : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 : 16;
+		if (d == 16)
+			return false;
+		v = v << 4 | d;
+	}
+	*out = v;
+	return s[16] == 0;
+}
+
+static int read_args(char **argv, struct from_jailer *j)
+{
+	uint64_t *const words[N_WORDS] = { &j->arena_bytes, &j->model_bytes, &j->n_threads, &j->optional };
+	if (environ && environ[0])
+		return -EINVAL; /* the jailer gives none: somebody else started this */
+	if (!argv[0])
+		return -EINVAL;
+	for (int i = 0; i < N_WORDS; i++)
+		if (!argv[i + 1] || !hex16(argv[i + 1], words[i]))
+			return -EINVAL;
+	if (argv[N_WORDS + 1] || j->n_threads < 1 || j->n_threads > LIMIT_THREADS)
+		return -EINVAL;
+	return j->arena_bytes % PAGE_BYTES || j->arena_bytes < LIMIT_ARENA_MIN_BYTES ? -EINVAL : 0;
+}
+
+/* Exactly the channel and the model: mapping tells about 4, a read of no bytes about 3. */
+static int check_fds(void)
+{
+	char none;
+	long rc = sys_3(SYS_NR_READ, FD_CHANNEL, (long)&none, 0);
+	return rc < 0 ? (int)rc : 0;
+}
+
+static int map_model(struct start *st, const struct from_jailer *j)
+{
+	if (j->model_bytes == 0)
+		return -EINVAL;
+	void *p = mmap(NULL, j->model_bytes, PROT_READ, MAP_SHARED, FD_MODEL, 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	st->model = p;
+	st->model_bytes = j->model_bytes;
+	return 0;
+}
+
+/* One reservation: the arena, then the pool's own memory, then the stacks, each with a guard page at
+ * its low end. Nothing is touched: memory is used as it is needed, and the arena is its limit. */
+static int map_arena(struct start *st, struct from_jailer *j)
+{
+	size_t stacks_bytes = (size_t)(j->n_threads - 1) * LIMIT_STACK_BYTES, total;
+	j->pool_bytes = (pool_bytes((unsigned)j->n_threads) + PAGE_BYTES - 1) & ~(size_t)(PAGE_BYTES - 1);
+	struct ck sum = ck_add(ck_u64(j->arena_bytes), ck_add(ck_u64(j->pool_bytes), ck_u64(stacks_bytes)));
+	if (!ck_get_size(sum, INT64_MAX, &total))
+		return -EOVERFLOW;
+	uint8_t *p = mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+	                  -1, 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	st->arena = p;
+	st->arena_bytes = j->arena_bytes;
+	j->stacks = p + j->arena_bytes + j->pool_bytes;
+	for (uint64_t i = 0; i + 1 < j->n_threads; i++)
+		if (mprotect((char *)j->stacks + i * LIMIT_STACK_BYTES, PAGE_BYTES, PROT_NONE) < 0)
+			return -errno;
+	madvise(p, j->arena_bytes, MADV_HUGEPAGE); /* a wish: kernels without huge pages say no */
+	return 0;
+}
+
+/* Tiles need a permission, once per process, before the filter. A processor without them says no,
+ * and level_detect then names a lower level. */
+static int prepare_engine(struct start *st)
+{
+	syscall(SYS_arch_prctl, KABI_ARCH_REQ_XCOMP_PERM, KABI_XFEATURE_XTILEDATA);
+	st->level = (uint32_t)level_detect();
+	return st->prepare ? st->prepare(st) : 0;
+}
+
+static int start_threads(struct start *st, const struct from_jailer *j)
+{
+	st->n_threads = (unsigned)j->n_threads;
+	return pool_start(&st->pool, st->arena + j->arena_bytes, st->n_threads, j->stacks, LIMIT_STACK_BYTES);
+}
+
+static int close_rest(void)
+{
+	int rc = step_close_from(FD_CHANNEL + 1);
+	return rc ? rc : step_close_between(0, FD_CHANNEL - 1);
+}
+
+static int seal_range(const void *from, const void *to)
+{
+	uintptr_t a = (uintptr_t)from & ~(uintptr_t)(PAGE_BYTES - 1);
+	uintptr_t b = ((uintptr_t)to + PAGE_BYTES - 1) & ~(uintptr_t)(PAGE_BYTES - 1);
+	return syscall(SYS_mseal, a, b - a, 0) < 0 ? -errno : 0;
+}
+
+static int seal_memory(struct start *st, const struct from_jailer *j)
+{
+	int rc = seal_range(__executable_start, etext);
+	if (rc == 0)
+		rc = seal_range(st->model, st->model + st->model_bytes);
+	return rc ? rc : seal_range(st->arena, st->arena + j->arena_bytes);
+}
+
+static int strict(void)
+{
+	return step_seccomp(filter_worker_strict, FILTER_WORKER_STRICT_INSNS, KABI_SECCOMP_FILTER_FLAG_TSYNC);
+}
+
+/* LOCKED, in one write, by the instruction itself: this is behind the wall already. */
+static void say_locked(const struct start *st, uint32_t step, int error)
+{
+	static uint8_t frame[FRAME_HEADER_BYTES + FIXED_BYTES];
+	struct locked_fixed body = { .layers = st->layers, .arena_bytes = st->arena_bytes,
+	                             .n_threads = st->n_threads, .level = st->level, .step = step,
+	                             .error = error };
+	const char *level = level_name((enum level)st->level);
+	for (size_t i = 0; i + 1 < sizeof body.level_name && level[i]; i++)
+		body.level_name[i] = level[i];
+	for (size_t i = 0; i + 1 < sizeof body.blas_core && st->blas_core[i]; i++)
+		body.blas_core[i] = st->blas_core[i];
+	frame_header_put(frame, &(struct frame_header){ .kind = MSG_LOCKED, .length = FIXED_BYTES });
+	memcpy(frame + FRAME_HEADER_BYTES, &body, sizeof body);
+	sys_write_exact(FD_CHANNEL, frame, sizeof frame);
+}
+
+/* Says which step failed and ends; returns when rc is 0 or the step's layer may be missing. */
+static void after(struct start *st, const struct from_jailer *j, uint32_t step, uint64_t layer, int rc)
+{
+	if (rc == 0) {
+		st->layers |= layer;
+		return;
+	}
+	if (layer && !(layer & ~j->optional))
+		return;
+	say_locked(st, step, -rc);
+	sys_exit_group(START_EXIT_BASE + (int)(step - STEP_START_ARGS));
+}
+
+void start_or_die(struct start *st, char **argv)
+{
+	struct from_jailer j = { 0 };
+	st->layers = 0;
+	after(st, &j, STEP_START_ARGS, 0, read_args(argv, &j));
+	after(st, &j, STEP_START_FDS, 0, check_fds());
+	after(st, &j, STEP_START_MODEL, 0, map_model(st, &j));
+	after(st, &j, STEP_START_ARENA, 0, map_arena(st, &j));
+	after(st, &j, STEP_START_PREPARE, 0, prepare_engine(st));
+	after(st, &j, STEP_START_THREADS, 0, start_threads(st, &j));
+	after(st, &j, STEP_START_DUMPABLE, LAYER_BIT(DUMPABLE), step_dumpable(0));
+	after(st, &j, STEP_START_CLOSE, LAYER_BIT(CLOSED_FDS), close_rest());
+	after(st, &j, STEP_START_MSEAL, LAYER_BIT(MSEAL), seal_memory(st, &j));
+	after(st, &j, STEP_START_SECCOMP, LAYER_BIT(SECCOMP), strict());
+	say_locked(st, STEP_NONE, 0);
+}

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * fumehood-jailer: starts workers, and nothing else. A static program with one thread that allocates
+ * nothing, started by the broker before the broker has read anything, in an empty network and an empty
+ * root from its first moments (jail_once.c).
+ *
+ *   fumehood-jailer              as the user that it runs as (rootless)
+ *   fumehood-jailer UID GID      from root: becomes that user, keeps what writing a uid_map needs
+ *
+ * On descriptor 3, a SEQPACKET socket: SPAWN in, SPAWNED out, one frame per datagram. The first SPAWNED,
+ * with request id 0, says how the start went. A worker is the broker's child (CLONE_PARENT), so it does
+ * not end with the jailer and the broker reaps it, also when the spawn failed after the clone.
+ *
+ * Side: outside. Trusts: the broker to be the only one on descriptor 3; not the content of its frames.
+ * Owns: nothing that outlives a spawn.
+ */
+#include "proto/frame.h"
+#include "proto/limits.h"
+#include "proto/mem.h"
+#include "sandbox/outside/jail.h"
+#include "sandbox/wall/kernel_abi.h"
+#include "sandbox/wall/steps.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define FRAME_BYTES (FRAME_HEADER_BYTES + FIXED_BYTES)
+#define SPAWN_FDS 3
+
+static const uint64_t step_layers[STEP__MAX] = {
+#define STEP(sym, name, layers) layers,
+	JAIL_STEPS(STEP)
+#undef STEP
+};
+
+uint64_t jail_step_layers(uint32_t step)
+{
+	return step < STEP__MAX ? step_layers[step] : 0;
+}
+
+static _Noreturn void quit(int status)
+{
+	for (;;)
+		syscall(SYS_exit_group, status);
+}
+
+static bool decimal(const char *s, uint32_t *out)
+{
+	uint64_t v = 0;
+	size_t i;
+	for (i = 0; s[i] >= '0' && s[i] <= '9' && i < 10; i++)
+		v = v * 10 + (uint64_t)(s[i] - '0');
+	*out = (uint32_t)v;
+	return i > 0 && s[i] == 0 && v < UINT32_MAX;
+}
+
+/* --- one answer ------------------------------------------------------------------------------------------ */
+
+static void answer(uint64_t request_id, const struct spawned_fixed *body, int pidfd)
+{
+	uint8_t frame[FRAME_BYTES] = { 0 };
+	union { struct cmsghdr h; char room[CMSG_SPACE(sizeof(int))]; } ctl;
+	struct iovec v = { frame, sizeof frame };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
+	le32_put(frame, FRAME_MAGIC);
+	le16_put(frame + 4, FRAME_VERSION);
+	le16_put(frame + 6, MSG_SPAWNED);
+	le64_put(frame + 16, FIXED_BYTES);
+	le64_put(frame + 24, request_id);
+	memcpy(frame + FRAME_HEADER_BYTES, body, FIXED_BYTES);
+	if (pidfd >= 0) {
+		memset(&ctl, 0, sizeof ctl);
+		ctl.h.cmsg_level = SOL_SOCKET;
+		ctl.h.cmsg_type = SCM_RIGHTS;
+		ctl.h.cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(&ctl.h), &pidfd, sizeof pidfd);
+		m.msg_control = &ctl;
+		m.msg_controllen = sizeof ctl;
+	}
+	if (syscall(SYS_sendmsg, FD_CONTROL, &m, MSG_NOSIGNAL) != FRAME_BYTES)
+		quit(1); /* the broker is gone */
+}
+
+/* --- one request ----------------------------------------------------------------------------------------- */
+
+struct request {
+	uint64_t id;
+	struct spawn_fixed ask;
+	int fds[SPAWN_FDS];
+	unsigned n_fds;
+};
+
+static void take_fds(struct msghdr *m, struct request *r)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < n && r->n_fds < SPAWN_FDS; i++)
+			memcpy(&r->fds[r->n_fds++], CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+	}
+}
+
+static bool header_is_spawn(const uint8_t *f)
+{
+	return le32_get(f) == FRAME_MAGIC && le16_get(f + 4) == FRAME_VERSION && le16_get(f + 6) == MSG_SPAWN &&
+	       le32_get(f + 8) == 0 && le32_get(f + 12) == 0 && le64_get(f + 16) == FIXED_BYTES;
+}
+
+/* Waits for the next request. The end of the broker, or a frame that is none, is the end. */
+static void receive(struct request *r)
+{
+	uint8_t frame[FRAME_BYTES + 1];
+	union { struct cmsghdr h; char room[CMSG_SPACE(SPAWN_FDS * sizeof(int))]; } ctl;
+	struct iovec v = { frame, sizeof frame };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = &ctl, .msg_controllen = sizeof ctl };
+	ssize_t n;
+	do
+		n = syscall(SYS_recvmsg, FD_CONTROL, &m, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n != FRAME_BYTES || (m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) || !header_is_spawn(frame))
+		quit(n == 0 ? 0 : 1);
+	*r = (struct request){ .id = le64_get(frame + 24) };
+	memcpy(&r->ask, frame + FRAME_HEADER_BYTES, sizeof r->ask);
+	take_fds(&m, r);
+}
+
+static int check_request(struct spawn *s, const struct request *r)
+{
+	const struct spawn_fixed *a = &r->ask;
+	struct stat model, program;
+	struct ck as;
+	if (r->n_fds != SPAWN_FDS || a->reserved0 || a->reserved[0] || a->reserved[1] ||
+	    a->n_threads < 1 || a->n_threads > LIMIT_THREADS || a->worker_slot >= UID_WORKER_COUNT ||
+	    (a->optional_layers & ~wall_layers_may_be_optional()))
+		return -EINVAL;
+	for (int i = 0; i < SPAWN_FDS; i++)
+		if (r->fds[i] != FD_FIRST_FREE + i)
+			return -EBADF;
+	if (fstat(r->fds[1], &model) < 0 || fstat(r->fds[2], &program) < 0)
+		return -errno;
+	if (model.st_size < 0 || (uint64_t)model.st_size != a->model_bytes || program.st_size <= 0)
+		return -EINVAL;
+	as = ck_add(ck_u64(a->arena_bytes), ck_u64(a->model_bytes));
+	as = ck_add(as, ck_u64((uint64_t)program.st_size));
+	as = ck_add(as, ck_mul(ck_u64(a->n_threads), ck_u64(LIMIT_STACK_BYTES)));
+	as = ck_add(as, ck_u64(LIMIT_WORKER_SLACK_BYTES));
+	if (!ck_get(as, INT64_MAX, &s->as_bytes))
+		return -EOVERFLOW;
+	*s = (struct spawn){ .j = s->j, .ask = a, .channel = r->fds[0], .model = r->fds[1],
+	                     .program = r->fds[2], .report_up = -1, .report_down = -1, .pidfd = -1,
+	                     .model_bytes = a->model_bytes, .program_bytes = (uint64_t)program.st_size,
+	                     .as_bytes = s->as_bytes, .layers = s->j->layers };
+	return jail_test_program(s->program, s->program_bytes) ? 0 : -EPERM;
+}
+
+/* --- the steps of a spawn: each returns 0 or -errno --------------------------------------------------------- */
+
+static int check_seals(struct spawn *s)
+{
+	int model, program, rc = step_seals(s->model, &model);
+	if (rc == 0)
+		rc = step_seals(s->program, &program);
+	if (rc < 0)
+		return rc;
+	return (model & program & KABI_SEALS_DATA) == KABI_SEALS_DATA ? 0 : -EPERM;
+}
+
+static int check_noexec(struct spawn *s)
+{
+	int model, rc = step_seals(s->model, &model);
+	if (rc < 0)
+		return rc;
+	return model & KABI_F_SEAL_EXEC ? 0 : -EPERM;
+}
+
+static int clone_child(struct spawn *s)
+{
+	int pair[2];
+	if (syscall(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	s->report_up = pair[0];
+	s->report_down = pair[1];
+	struct kabi_clone_args a = {
+		.flags = KABI_CLONE_PIDFD | KABI_CLONE_PARENT | KABI_CLONE_CLEAR_SIGHAND | KABI_CLONE_NEWUSER |
+		         KABI_CLONE_NEWPID | KABI_CLONE_NEWIPC | KABI_CLONE_NEWUTS | KABI_CLONE_NEWCGROUP |
+		         KABI_CLONE_NEWTIME,
+		.pidfd = (uint64_t)(uintptr_t)&s->pidfd,
+	};
+	long pid = syscall(SYS_clone3, &a, sizeof a);
+	if (pid == 0)
+		jail_child(s);
+	if (pid < 0) {
+		s->pidfd = -1;
+		return -errno;
+	}
+	s->pid = (pid_t)pid;
+	syscall(SYS_close, s->report_down);
+	s->report_down = -1;
+	return 0;
+}
+
+/* "0 <uid> 1": root: the worker's own uid outside; rootless: the jailer's, which is 1 in its namespace. */
+static int write_map(struct spawn *s, const char *file)
+{
+	char text[32] = "0 ", digits[12];
+	size_t n = 2, d = 0;
+	uint32_t id = s->j->rootless ? 1 : UID_WORKER_FIRST + s->ask->worker_slot;
+	do {
+		digits[d++] = (char)('0' + id % 10);
+		id /= 10;
+	} while (id);
+	while (d)
+		text[n++] = digits[--d];
+	text[n++] = ' ';
+	text[n++] = '1';
+	return step_map_write(FD_PROC, s->pid, file, text, n);
+}
+
+static int write_uid_map(struct spawn *s) { return write_map(s, "uid_map"); }
+static int write_gid_map(struct spawn *s) { return write_map(s, "gid_map"); }
+
+static int say_go(struct spawn *s)
+{
+	ssize_t n = syscall(SYS_write, s->report_up, "g", 1);
+	return n == 1 ? 0 : n < 0 ? -errno : -EPIPE;
+}
+
+static const struct {
+	uint32_t id;
+	int (*fn)(struct spawn *s);
+} steps[] = {
+	{ STEP_SEALS, check_seals },
+	{ STEP_NOEXEC, check_noexec },
+	{ STEP_CLONE, clone_child },
+	{ STEP_UID_MAP, write_uid_map },
+	{ STEP_GID_MAP, write_gid_map },
+	{ STEP_GO, say_go },
+};
+
+/* The child's word, or the end of the pair, within the limit. Returns bytes, 0 at its end. */
+static ssize_t hear(int fd, struct jail_report *r)
+{
+	struct pollfd p = { fd, POLLIN, 0 };
+	struct { int64_t s, ns; } limit = { LIMIT_SPAWN_MS / 1000, (int64_t)(LIMIT_SPAWN_MS % 1000) * 1000000 };
+	long ready = syscall(SYS_ppoll, &p, 1, &limit, NULL, 0);
+	if (ready <= 0)
+		return ready == 0 ? -ETIMEDOUT : -errno;
+	return syscall(SYS_read, fd, r, sizeof *r);
+}
+
+/* First the report before exec, then silence: the end of the pair is exec's success. */
+static int follow_child(struct spawn *s, uint32_t *step)
+{
+	struct jail_report r = { 0 };
+	bool at_exec = false;
+	*step = STEP_WAIT_GO;
+	for (int i = 0; i < 3; i++) {
+		ssize_t n = hear(s->report_up, &r);
+		if (n == 0)
+			return at_exec ? 0 : -ECHILD;
+		if (n != (ssize_t)sizeof r)
+			return n < 0 ? (int)n : -EPROTO;
+		*step = r.step;
+		if (r.error)
+			return -r.error;
+		s->layers |= r.layers;
+		at_exec = r.step == STEP_EXEC;
+	}
+	return -EPROTO;
+}
+
+/* A required layer that the jailer itself does not have: its step and error. */
+static int check_once(const struct jailer *j, uint64_t optional, uint32_t *step)
+{
+	for (unsigned i = 0; i < LAYER__MAX; i++)
+		if (j->once_error[i] && !(optional >> i & 1)) {
+			*step = j->once_step[i];
+			return -j->once_error[i];
+		}
+	return 0;
+}
+
+static int spawn(struct spawn *s, const struct request *r, uint32_t *step)
+{
+	*step = s->j->fatal_step;
+	if (*step)
+		return -s->j->fatal_error;
+	*step = STEP_REQUEST;
+	int rc = check_request(s, r);
+	if (rc == 0)
+		rc = check_once(s->j, r->ask.optional_layers, step);
+	for (size_t i = 0; i < sizeof steps / sizeof steps[0] && rc == 0; i++) {
+		uint64_t layers = jail_step_layers(steps[i].id);
+		*step = steps[i].id;
+		rc = jail_test_fault(*step);
+		if (rc == 0)
+			rc = steps[i].fn(s);
+		if (rc == 0)
+			s->layers |= layers;
+		else if (layers && *step == STEP_NOEXEC && !(layers & ~r->ask.optional_layers))
+			rc = 0; /* the one step here whose absence leaves a whole jail */
+	}
+	return rc ? rc : follow_child(s, step);
+}
+
+static void serve_one(const struct jailer *j)
+{
+	struct request r;
+	uint32_t step;
+	struct spawn s = { .j = j, .report_up = -1, .report_down = -1, .pidfd = -1 };
+	receive(&r);
+	int rc = spawn(&s, &r, &step);
+	if (rc < 0 && s.pidfd >= 0)
+		syscall(SYS_pidfd_send_signal, s.pidfd, SIGKILL, NULL, 0);
+	struct spawned_fixed body = { .pid = s.pid, .error = -rc, .step = rc ? step : STEP_NONE,
+	                              .layers = rc ? 0 : s.layers,
+	                              .uid = j->rootless ? j->uid : UID_WORKER_FIRST + r.ask.worker_slot };
+	answer(r.id, &body, s.pidfd);
+	step_close_from(FD_FIRST_FREE);
+}
+
+int main(int argc, char **argv)
+{
+	static struct jailer j;
+#ifdef FUMEHOOD_JAILER_TEST
+	jail_test_args(&argc, &argv);
+#endif
+	j.rootless = argc == 1;
+	j.uid = geteuid();
+	j.gid = getegid();
+	if (argc != 1 && (argc != 3 || !decimal(argv[1], &j.uid) || !decimal(argv[2], &j.gid)))
+		return 2;
+	jail_once(&j);
+	struct spawned_fixed start = { .error = j.fatal_error, .step = j.fatal_step, .layers = j.layers,
+	                               .uid = j.uid };
+	answer(0, &start, -1);
+	for (;;)
+		serve_one(&j);
+}

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The proof from outside that a worker is locked, before it gets to see a model: what the kernel says
+ * in /proc about every one of its threads.
+ *
+ * Side: broker. Trusts: the kernel's /proc. Owns: nothing.
+ */
+#include "proto/limits.h"
+#include "sandbox/outside/proof.h"
+#include "sandbox/sandbox.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define STATUS_MAX_BYTES 4096
+
+/* The value of "Key:\t" at the start of a line; NULL when the key is missing. */
+static const char *value_of(const char *text, const char *key)
+{
+	size_t n = strlen(key);
+	for (const char *p = text; p; p = strchr(p, '\n')) {
+		p += *p == '\n';
+		if (!strncmp(p, key, n) && p[n] == ':' && p[n + 1] == '\t')
+			return p + n + 2;
+		if (!*p)
+			break;
+	}
+	return NULL;
+}
+
+static int field_is(const char *text, const char *key, const char *want, struct err *e)
+{
+	const char *v = value_of(text, key);
+	size_t n = v ? strcspn(v, "\n") : 0;
+	char got[96];
+	if (!v)
+		return err_set(e, ERR_WALL, "proof: /proc does not say %s of the worker", key);
+	if (n == strlen(want) && !memcmp(v, want, n))
+		return ERR_OK;
+	return err_set(e, ERR_WALL, "proof: the worker's %s is '%s', must be '%s'", key,
+	               err_escape(got, sizeof got, v, n), want);
+}
+
+int proof_status(const char *text, const struct proof_expect *x, struct err *e)
+{
+	char ids[2][64], numbers[2][16];
+	static const char none[] = "0000000000000000";
+	snprintf(ids[0], sizeof ids[0], "%" PRIu32 "\t%" PRIu32 "\t%" PRIu32 "\t%" PRIu32, x->uid, x->uid, x->uid,
+	         x->uid);
+	snprintf(ids[1], sizeof ids[1], "%" PRIu32 "\t%" PRIu32 "\t%" PRIu32 "\t%" PRIu32, x->gid, x->gid, x->gid,
+	         x->gid);
+	snprintf(numbers[0], sizeof numbers[0], "%u", x->n_filters);
+	snprintf(numbers[1], sizeof numbers[1], "%u", x->n_threads);
+	const struct { const char *key, *want; } fields[] = {
+		{ "Seccomp", "2" }, { "Seccomp_filters", numbers[0] }, { "NoNewPrivs", "1" },
+		{ "Threads", numbers[1] }, { "Uid", ids[0] }, { "Gid", ids[1] }, { "CapInh", none },
+		{ "CapPrm", none }, { "CapEff", none }, { "CapBnd", none }, { "CapAmb", none },
+		{ "TracerPid", "0" },
+	};
+	for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+		int rc = field_is(text, fields[i].key, fields[i].want, e);
+		if (rc != ERR_OK)
+			return rc;
+	}
+	return ERR_OK;
+}
+
+/* Reads a whole small file of /proc. Returns its length, -errno. */
+static ssize_t slurp(int dir_fd, const char *path, char *buf, size_t cap)
+{
+	size_t n = 0;
+	int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	for (ssize_t got = 1; got > 0 && n + 1 < cap; n += got > 0 ? (size_t)got : 0)
+		got = read(fd, buf + n, cap - 1 - n);
+	close(fd);
+	buf[n] = 0;
+	return (ssize_t)n;
+}
+
+int proof_own_filters(unsigned *n, struct err *e)
+{
+	char text[STATUS_MAX_BYTES];
+	ssize_t len = slurp(AT_FDCWD, "/proc/self/status", text, sizeof text);
+	const char *v = len > 0 ? value_of(text, "Seccomp_filters") : NULL;
+	if (!v)
+		return err_set(e, ERR_WALL, "/proc/self/status cannot be read or does not count filters: mount /proc "
+		               "(Linux 5.10 or later)");
+	*n = (unsigned)strtoul(v, NULL, 10);
+	return ERR_OK;
+}
+
+/* Calls fn for each numeric name of a directory. Returns how many there were, -errno. */
+static int each_number(int proc_fd, const char *path, int (*fn)(void *arg, const char *name), void *arg)
+{
+	int n = 0, fd = openat(proc_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	if (!d) {
+		int rc = -errno;
+		if (fd >= 0)
+			close(fd);
+		return rc;
+	}
+	for (struct dirent *de; (de = readdir(d));) {
+		if (de->d_name[0] == '.')
+			continue;
+		n++;
+		if (fn(arg, de->d_name)) {
+			n = -ECANCELED;
+			break;
+		}
+	}
+	closedir(d);
+	return n;
+}
+
+struct threads_check {
+	int proc_fd;
+	pid_t pid;
+	const struct proof_expect *x;
+	struct err *e;
+	int rc;
+};
+
+static int check_thread(void *arg, const char *tid)
+{
+	struct threads_check *c = arg;
+	char path[64], text[STATUS_MAX_BYTES];
+	snprintf(path, sizeof path, "%d/task/%.16s/status", (int)c->pid, tid);
+	ssize_t n = slurp(c->proc_fd, path, text, sizeof text);
+	c->rc = n > 0 ? proof_status(text, c->x, c->e)
+	              : err_set(c->e, ERR_WALL, "proof: /proc/%s cannot be read: %s", path,
+	                        n < 0 ? strerror((int)-n) : "empty");
+	return c->rc != ERR_OK;
+}
+
+static int check_fd(void *arg, const char *name)
+{
+	(void)arg;
+	return strcmp(name, "3") != 0;
+}
+
+/* The list of descriptors, where this process may read it (rootless): exactly the channel. */
+static int check_fds(int proc_fd, struct worker *w, struct err *e)
+{
+	char path[32];
+	snprintf(path, sizeof path, "%d/fd", (int)w->pid);
+	int n = each_number(proc_fd, path, check_fd, NULL);
+	w->fds_listed = n >= 0;
+	if (n == -EACCES || n == -EPERM)
+		return ERR_OK; /* another uid: the record says that the list was not seen */
+	if (n != 1)
+		return err_set(e, ERR_WALL, "proof: the worker holds other descriptors than its channel");
+	return ERR_OK;
+}
+
+static int check_layers(const struct worker_order *o, struct worker *w, struct err *e)
+{
+	const uint64_t own = LAYER_BIT(DUMPABLE) | LAYER_BIT(MSEAL) | LAYER_BIT(SECCOMP);
+	char names[256];
+	w->layers |= w->locked.layers & own;
+	w->missing = LAYERS_ALL & ~w->layers & ~LAYER_BIT(LIMITS_CLOSED);
+	uint64_t required = w->missing & ~o->optional_layers;
+	if (required)
+		return err_set(e, ERR_WALL, "the wall lacks %s: fumehood doctor says why",
+		               layers_text(required, names, sizeof names));
+	return ERR_OK;
+}
+
+int worker_verify(struct jail *j, int proc_fd, const struct worker_order *o, struct worker *w, struct err *e)
+{
+	const struct proof_expect x = { w->uid, w->gid, jailer_base_filters(j) + PROOF_WORKER_FILTERS,
+	                                o->n_threads };
+	struct threads_check c = { proc_fd, w->pid, &x, e, ERR_OK };
+	char path[32];
+	snprintf(path, sizeof path, "%d/task", (int)w->pid);
+	int n = each_number(proc_fd, path, check_thread, &c);
+	if (c.rc != ERR_OK)
+		return c.rc;
+	if (n != (int)o->n_threads)
+		return err_set(e, ERR_WALL, "proof: the worker has %d threads, %u were ordered", n, o->n_threads);
+	int rc = check_fds(proc_fd, w, e);
+	return rc ? rc : check_layers(o, w, e);
+}

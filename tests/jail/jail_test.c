@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What makes a jailer a test jailer: a step can be made to fail, layers can be made to be missing. It
+ * refuses every program that does not carry the mark of the attack program at its end, so it can never
+ * start a worker with a model of somebody. It is not installed.
+ *
+ *   jailer_test [--fault STEP ERRNO] [--without LAYERS] [--landlock ABI] [UID GID]
+ *
+ * STEP and LAYERS are numbers (LAYERS a mask, hexadecimal).
+ *
+ * Side: tests. Trusts: its command line. Owns: the wished refusals.
+ */
+#include "sandbox/outside/jail.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define MARK "fumehood attack\n"
+
+static uint32_t fault_step;
+static int fault_errno;
+static uint64_t without;
+static int landlock_cap = 99;
+
+void jail_test_args(int *argc, char ***argv)
+{
+	char **a = *argv;
+	int n = *argc, at = 1;
+	while (n - at >= 2 && !strncmp(a[at], "--", 2)) {
+		if (!strcmp(a[at], "--fault") && n - at >= 3) {
+			fault_step = (uint32_t)strtoul(a[at + 1], NULL, 10);
+			fault_errno = (int)strtol(a[at + 2], NULL, 10);
+			at += 3;
+		} else if (!strcmp(a[at], "--without")) {
+			without = strtoull(a[at + 1], NULL, 16);
+			at += 2;
+		} else if (!strcmp(a[at], "--landlock")) {
+			landlock_cap = (int)strtol(a[at + 1], NULL, 10);
+			at += 2;
+		} else {
+			_exit(2);
+		}
+	}
+	*argv = a + at - 1;
+	*argc = n - at + 1;
+}
+
+int jail_test_fault(uint32_t step)
+{
+	uint64_t layers = jail_step_layers(step);
+	if (fault_step && step == fault_step)
+		return -fault_errno;
+	return layers && !(layers & ~without) ? -EINVAL : 0;
+}
+
+int jail_test_landlock(int abi)
+{
+	return abi < landlock_cap ? abi : landlock_cap;
+}
+
+bool jail_test_no_mseal(void)
+{
+	return without & LAYER_BIT(MSEAL);
+}
+
+/* The jailer's own filter stands already: the end is looked at through a mapping. */
+bool jail_test_program(int fd, uint64_t bytes)
+{
+	const size_t n = sizeof MARK - 1, page = 4096;
+	if (bytes < n)
+		return false;
+	uint64_t from = (bytes - n) & ~(uint64_t)(page - 1);
+	char *p = mmap(NULL, (size_t)(bytes - from), PROT_READ, MAP_SHARED, fd, (off_t)from);
+	if (p == MAP_FAILED)
+		return false;
+	bool marked = !memcmp(p + (bytes - from) - n, MARK, n);
+	munmap(p, (size_t)(bytes - from));
+	return marked;
+}
