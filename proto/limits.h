@@ -54,6 +54,11 @@
 #define LIMIT_CLIENTS 256
 #define LIMIT_CLIENT_IDLE_FRAME_MS 30000  /* a frame that was begun must go on */
 #define LIMIT_QUEUE_PER_MODEL 256
+#define LIMIT_CALLS_PER_CLIENT 64         /* in flight on one connection; more are not read for now */
+#define LIMIT_HANDLES_PER_CLIENT 16       /* unsigned models open on one connection */
+#define LIMIT_WORKERS 64                  /* live at once; an idle one makes room for a new one */
+#define LIMIT_CLIENT_HELLO_MS 10000       /* from accept to HELLO */
+#define LIMIT_CLIENT_DRIP_BYTES MIB(1)    /* least progress per LIMIT_CLIENT_IDLE_FRAME_MS of a frame */
 
 /* --- log ------------------------------------------------------------------------------------- */
 #define LIMIT_RECORD_BYTES 32768          /* a C2SP bundle entry is at most 65,535 bytes */
