@@ -119,7 +119,7 @@ START_OBJS   := sandbox/inside/start.o sandbox/wall/process.o sandbox/wall/fds.o
 ATTACK_OBJS  := tests/jail/attack.o $(START_OBJS) sandbox/inside/engine/kernels/pool.o $(PROTO_CORE)
 RULES        := sandbox/wall/worker_strict.rules sandbox/wall/worker_startup.rules \
                 sandbox/wall/jailer.rules sandbox/wall/broker.rules sandbox/wall/auditor.rules
-UNIT_TESTS   +=
+UNIT_TESTS   += unit_wall_filters unit_wall_proof unit_wall_verdict unit_wall_layers
 unit_wall_filters_OBJS := $(WALL_OBJS) $(PROTO_CORE)
 unit_wall_proof_OBJS   := $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_CORE)
 unit_wall_verdict_OBJS := $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_CORE)

@@ -26,6 +26,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #define FD_CHANNEL 3
@@ -118,6 +119,7 @@ static int map_arena(struct start *st, struct from_jailer *j)
  * and level_detect then names a lower level. */
 static int prepare_engine(struct start *st)
 {
+	prctl(PR_SET_NAME, "fumehood-worker"); /* exec from memory left a name that tells nothing */
 	syscall(SYS_arch_prctl, KABI_ARCH_REQ_XCOMP_PERM, KABI_XFEATURE_XTILEDATA);
 	st->level = (uint32_t)level_detect();
 	return st->prepare ? st->prepare(st) : 0;

@@ -25,6 +25,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -336,6 +337,7 @@ int main(int argc, char **argv)
 	j.gid = getegid();
 	if (argc != 1 && (argc != 3 || !decimal(argv[1], &j.uid) || !decimal(argv[2], &j.gid)))
 		return 2;
+	syscall(SYS_prctl, PR_SET_NAME, "fumehood-jailer", 0, 0, 0);
 	jail_once(&j);
 	struct spawned_fixed start = { .error = j.fatal_error, .step = j.fatal_step, .layers = j.layers,
 	                               .uid = j.uid };

@@ -158,8 +158,8 @@ static long do_exit(void) { sys_exit_group(0); }
 static long do_exit_9(void) { sys_exit_group(9); }
 static long do_div(void)
 {
-	volatile int zero = 0;
-	return 1 / zero;
+	volatile int zero = 0, some = 77;
+	return some / zero;
 }
 static long do_trap(void) { __builtin_trap(); }
 

@@ -188,8 +188,9 @@ static int watch(const struct harness *h, struct worker *w, struct outcome *r, s
 		if (rc)
 			break;
 	}
+	fcntl(w->channel, F_SETFL, O_NONBLOCK);
 	while (have < sizeof got) { /* what it had said before its end */
-		ssize_t k = recv(w->channel, (char *)&got + have, sizeof got - have, MSG_DONTWAIT);
+		ssize_t k = read(w->channel, (char *)&got + have, sizeof got - have);
 		if (k <= 0)
 			break;
 		have += (size_t)k;
