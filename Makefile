@@ -5,6 +5,7 @@
 # proof of what a process can hold. The worker's is the shortest.
 
 .DEFAULT_GOAL := all
+.DEFAULT_GOAL := all
 VARIANT ?= release
 B       := build/$(VARIANT)
 PREFIX  ?= /usr/local
@@ -59,6 +60,9 @@ CFLAGS = $(WARN) $(HARD) $(OPT) $(FORT) $(PIE) $(SAN) $(BASE_CPP) -MMD -MP
 # Floating point: the same bits on every level (reference: contraction only where it is written).
 ENGINE_CFLAGS := -ffp-contract=off -fno-math-errno
 
+.SECONDEXPANSION:
+.SECONDARY:
+
 # --- object lists, one per room ------------------------------------------------------------------
 # A room's section holds its object list, its unit tests (NAME_OBJS, NAME_LIBS per test), its fuzz
 # targets and the jail tests it brings. Objects are written without the build folder.
@@ -66,7 +70,7 @@ ENGINE_CFLAGS := -ffp-contract=off -fno-math-errno
 UNIT_TESTS :=
 FUZZERS :=
 # Other programs of the tests and benchmarks, in tests/; each room adds a link rule beside its lists.
-TEST_PROGRAMS :=
+TEST_PROGRAMS := fumehood-jailer fumehood-attack
 BENCH_PROGRAMS :=
 
 # ---- proto/: the ground floor. PROTO_CORE has no library behind it but libc. ----
@@ -177,7 +181,13 @@ $(KERNEL_DIR)/kernels_avx512.o: CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx5
 ENGINE_OBJS :=
 
 # ---- sandbox/inside: the worker ----
-WORKER_OBJS :=
+# libc, protobuf-c and OpenBLAS, statically, and nothing else. The lint looks at these objects.
+WORKER_OBJS = $(addprefix sandbox/inside/,worker.o serve.o) $(START_OBJS) $(ENGINE_OBJS) $(KERNEL_OBJS) \
+              $(PROTO_CORE) $(PROTO_PB)
+$(B)/bin/fumehood-worker: $$(addprefix $(B)/obj/,$$(WORKER_OBJS))
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK  $(VARIANT) $(@F)")
+	$(Q)gcc -static-pie -pthread $(LDHARD) -o $@ $(filter %.o,$^) $(BLAS_LINK) -l:libprotobuf-c.a -lm
 
 # ---- broker/trust: trust.note, model.note, monotonic state (libsodium, libcrypto) ----
 TRUST_OBJS := broker/trust/lines.o broker/trust/trust.o broker/trust/model.o broker/trust/state.o
@@ -208,8 +218,6 @@ all: $(PROGRAMS:%=$(B)/bin/%)
 # --- rules ----------------------------------------------------------------------------------------
 
 OBJ = $(B)/obj
-.SECONDEXPANSION:
-.SECONDARY:
 
 # proto, policy and audit handle numbers from outside: conversions must be written down there.
 $(OBJ)/proto/%.o $(OBJ)/policy/%.o $(OBJ)/audit/%.o: CFLAGS += $(WARN_STRICT)
@@ -301,7 +309,7 @@ bench: programs-for-tests venv $(BENCH_PROGRAMS:%=$(B)/tests/%)
 	@sh tests/bench/run.sh $(B)
 
 demo: deps
-	@+$(MAKE) --no-print-directory all
+	@+$(MAKE) --no-print-directory -j$$(nproc) all
 	@sh tests/demo/demo.sh $(B)
 
 .PHONY: format install dist clean help
