@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Convolution in channel blocks as an implicit matrix product: rows are output positions (flattened,
+ * so a tile may run over the end of an image row), columns are output channels, and k runs over
+ * channel blocks, taps and channels. A transposed convolution is cut by phase (output position modulo
+ * stride): each phase is an ordinary convolution with some of the taps.
+ *
+ * Side: inside. Trusts: its arguments. Owns: nothing. Included once per level, after body_gemm.h.
+ */
+#include "sandbox/inside/engine/kernels/conv_shape.h"
+
+#define CONV_POSITIONS 192        /* positions of a task, at least: x of a task stays in L2 */
+#define CONV_PASS_FLOATS 65536    /* weights of a group of blocks per pass: 256 KiB, half of a small L2 */
+#define CONV_SMALL_WEIGHTS 131072 /* floats: below this weights stay in L2 while positions pass by */
+
+struct conv_job {
+	const struct conv *c;
+	char *scratch;
+	size_t scratch_per_thread;
+	int64_t phases_h, phases_w;          /* 1 x 1 unless transposed */
+	int64_t grid_h, grid_w;              /* of the largest phase */
+	int64_t groups_of_blocks;            /* per group: column groups of a tile */
+	int64_t chunks;                      /* runs of positions */
+	bool chunk_outer;                    /* runs of positions outside, column groups inside */
+	int64_t x_image, y_image;
+};
+
+/* One phase: grid cell (i, j) reads from row i * in_h + at_h + tap.dh and writes row i * out_h + from_h. */
+struct phase {
+	int64_t grid_h, grid_w;
+	int64_t in_h, in_w, at_h, at_w;
+	int64_t out_h, out_w, from_h, from_w;
+	struct tap *taps;
+	int64_t n_taps;
+	int64_t dh_min, dh_max, dw_min, dw_max;
+};
+
+static void phase_tap(const struct conv *c, struct phase *f, int64_t dh, int64_t dw, int64_t number)
+{
+	bool first = f->n_taps == 0;
+	f->taps[f->n_taps++] = (struct tap){ dh, dw, (dh * c->w_in + dw) * 16, number };
+	f->dh_min = first || dh < f->dh_min ? dh : f->dh_min;
+	f->dh_max = first || dh > f->dh_max ? dh : f->dh_max;
+	f->dw_min = first || dw < f->dw_min ? dw : f->dw_min;
+	f->dw_max = first || dw > f->dw_max ? dw : f->dw_max;
+}
+
+static void phase_plain(const struct conv *c, struct phase *f)
+{
+	f->grid_h = c->h_out;
+	f->grid_w = c->w_out;
+	f->in_h = c->stride_h;
+	f->in_w = c->stride_w;
+	f->at_h = -c->pad_top;
+	f->at_w = -c->pad_left;
+	f->out_h = f->out_w = 1;
+	for (int64_t h = 0; h < c->kh; h++)
+		for (int64_t w = 0; w < c->kw; w++)
+			phase_tap(c, f, h * c->dil_h, w * c->dil_w, h * c->kw + w);
+}
+
+/* Output row from_h + stride * i takes tap h where (from_h + pad - h * dilation) is a multiple of the
+ * stride: then from input row i + that quotient. */
+static void phase_transposed(const struct conv *c, struct phase *f, int64_t rh, int64_t rw)
+{
+	f->grid_h = c->h_out > rh ? div_up(c->h_out - rh, c->stride_h) : 0;
+	f->grid_w = c->w_out > rw ? div_up(c->w_out - rw, c->stride_w) : 0;
+	f->in_h = f->in_w = 1;
+	f->out_h = c->stride_h;
+	f->out_w = c->stride_w;
+	f->from_h = rh;
+	f->from_w = rw;
+	for (int64_t h = 0; h < c->kh; h++)
+		for (int64_t w = 0; w < c->kw; w++) {
+			int64_t dh = rh + c->pad_top - h * c->dil_h, dw = rw + c->pad_left - w * c->dil_w;
+			if (dh % c->stride_h == 0 && dw % c->stride_w == 0)
+				phase_tap(c, f, dh / c->stride_h, dw / c->stride_w, h * c->kw + w);
+		}
+}
+
+/* Offsets of the steps of k in an NCHW image, in the chain's order: kh, kw, channel. */
+static void nchw_offsets(const struct conv *c, int64_t *offsets)
+{
+	for (int64_t h = 0; h < c->kh; h++)
+		for (int64_t w = 0; w < c->kw; w++)
+			for (int64_t ch = 0; ch < c->c_in; ch++)
+				*offsets++ = (ch * c->h_in + h * c->dil_h) * c->w_in + w * c->dil_w;
+}
+
+/* The operand row of one border position: taps outside the image are zero. */
+static void nchw_patch(const struct conv *c, const float *x, int64_t ih, int64_t iw, float *row)
+{
+	for (int64_t h = 0; h < c->kh; h++)
+		for (int64_t w = 0; w < c->kw; w++) {
+			int64_t r = ih + h * c->dil_h, s = iw + w * c->dil_w;
+			bool in = (uint64_t)r < (uint64_t)c->h_in && (uint64_t)s < (uint64_t)c->w_in;
+			for (int64_t ch = 0; ch < c->c_in; ch++)
+				*row++ = in ? x[(ch * c->h_in + r) * c->w_in + s] : 0.0f;
+		}
+}
+
+/* A tile's positions: grid cells q0..q1-1 of a phase. */
+struct place {
+	const struct conv *c;
+	const struct phase *f;
+	const float *x;
+	float *y;
+	const float *residual;
+	float *patches;        /* NCHW border rows */
+	int64_t depth;         /* NCHW: steps of k */
+};
+
+static void tile_place(const struct place *a, struct tile *t, int64_t q0, int64_t q1)
+{
+	const struct conv *c = a->c;
+	const struct phase *f = a->f;
+	int64_t cell = c->x_nchw ? 1 : 16;
+	int64_t i = q0 / f->grid_w, j = q0 % f->grid_w;
+	bool inside = true;
+	for (int64_t p = 0; p < q1 - q0; p++) {
+		int64_t ih = i * f->in_h + f->at_h, iw = j * f->in_w + f->at_w;
+		int64_t out = (i * f->out_h + f->from_h) * c->w_out + j * f->out_w + f->from_w;
+		t->ih[p] = ih;
+		t->iw[p] = iw;
+		inside &= ih + f->dh_min >= 0 && ih + f->dh_max < c->h_in && iw + f->dw_min >= 0 &&
+		          iw + f->dw_max < c->w_in;
+		t->xp[p] = a->x + (ih * c->w_in + iw) * cell;
+		t->yp[p] = a->y + out * 16;
+		if (a->residual)
+			t->rp[p] = a->residual + out * 16;
+		if (++j == f->grid_w) {
+			j = 0;
+			i++;
+		}
+	}
+	if (!c->x_nchw) {
+		t->mode = inside ? TILE_TAPS : TILE_BORDER;
+		return;
+	}
+	t->mode = inside ? TILE_OFFSETS : TILE_ROWS;
+	for (int64_t p = 0; !inside && p < q1 - q0; p++) {
+		nchw_patch(c, a->x, t->ih[p], t->iw[p], a->patches + p * a->depth);
+		t->xp[p] = a->patches + p * a->depth;
+	}
+}
+
+/* One column group (blocks b0..b1-1 of group g), grid cells q0..q1-1, all of k. */
+static void conv_block(const struct conv_job *j, const struct phase *f, int64_t n, int64_t g, int64_t b0,
+                       int64_t b1, int64_t q0, int64_t q1, char *scratch)
+{
+	const struct conv *c = j->c;
+	int nb = (int)(b1 - b0);
+	int64_t gi = conv_group_in(c), go = conv_group_out(c), taps = c->kh * c->kw, out_hw = c->h_out * c->w_out;
+	int64_t ch = g * go + b0 * 16; /* first output channel */
+	bool end = b1 * 16 >= go;
+	struct tile t = { .w_block = conv_panel(c), .y_block = out_hw * 16, .plane = c->h_in * c->w_in * 16,
+		              .taps = f->taps, .n_taps = f->n_taps, .taps_all = taps, .h_in = c->h_in,
+		              .w_in = c->w_in, .has_residual = c->residual != NULL, .lane0 = (int)(ch % 16) };
+	tile_act_set(&t, &c->act);
+	t.bias = c->bias ? c->bias + ch : NULL;
+	t.lanes = t.store_lanes = end ? (int)(go - (b1 - 1) * 16) : 16;
+	if (end && g == c->groups - 1) /* the lanes beyond C_out: to the end of the block */
+		t.store_lanes += (int)((16 - c->c_out % 16) % 16);
+	int64_t y_off = n * j->y_image + ch / 16 * t.y_block;
+	struct place a = { c, f, c->x + n * j->x_image, c->y + y_off,
+		               c->residual ? c->residual + y_off : NULL, NULL, gi * taps };
+	t.x = a.x;
+	if (c->x_nchw) {
+		t.offsets = (int64_t *)(void *)scratch;
+		t.depth = a.depth;
+		a.patches = (float *)(void *)(scratch + a.depth * 8);
+		nchw_offsets(c, (int64_t *)(void *)scratch);
+	}
+	/* Cut k into passes at channel blocks, unless the output is unaligned (then it is short). */
+	int64_t pass = CONV_PASS_FLOATS / (taps * 16 * nb) / 16 * 16;
+	pass = pass < 16 ? 16 : pass;
+	if (t.lane0 || t.lanes != t.store_lanes || c->x_nchw || g * gi % 16)
+		pass = gi;
+	const float *w = c->packed_w + (g * conv_group_blocks(c) + b0) * t.w_block;
+	int64_t parts = div_up(q1 - q0, tile_p[nb - 1]);
+	for (int64_t k = 0; k < gi; k += pass) {
+		t.c0 = g * gi + k;
+		t.c1 = g * gi + min_i(gi, k + pass);
+		t.w = w + k * taps * 16;
+		t.first = k == 0;
+		t.last = k + pass >= gi;
+		for (int64_t i = 0; i < parts; i++) {
+			int64_t u = q0 + even_cut(q1 - q0, parts, i), v = q0 + even_cut(q1 - q0, parts, i + 1);
+			tile_place(&a, &t, u, v);
+			tile_fns[nb - 1][v - u - 1](&t);
+		}
+	}
+}
+
+static void conv_task(void *arg, uint32_t task, unsigned thread)
+{
+	const struct conv_job *j = arg;
+	const struct conv *c = j->c;
+	char *scratch = j->scratch + thread * j->scratch_per_thread;
+	int64_t i = task, chunk, gb;
+	int64_t inner = j->chunk_outer ? j->groups_of_blocks : j->chunks;
+	int64_t outer = j->chunk_outer ? j->chunks : j->groups_of_blocks;
+	chunk = j->chunk_outer ? i / inner % outer : i % inner;
+	gb = j->chunk_outer ? i % inner : i / inner % outer;
+	i /= inner * outer;
+	int64_t g = i % c->groups;
+	i /= c->groups;
+	int64_t phase = i % (j->phases_h * j->phases_w), n = i / (j->phases_h * j->phases_w);
+	struct phase f = { .taps = (struct tap *)(void *)scratch };
+	if (c->transposed)
+		phase_transposed(c, &f, phase / j->phases_w, phase % j->phases_w);
+	else
+		phase_plain(c, &f);
+	scratch += ((size_t)(c->kh * c->kw) * sizeof(struct tap) + 63) & ~(size_t)63;
+	int64_t cells = f.grid_h * f.grid_w, blocks = conv_group_blocks(c);
+	conv_block(j, &f, n, g, even_cut(blocks, j->groups_of_blocks, gb),
+	           even_cut(blocks, j->groups_of_blocks, gb + 1), even_cut(cells, j->chunks, chunk),
+	           even_cut(cells, j->chunks, chunk + 1), scratch);
+}
+
+/* --- depthwise ------------------------------------------------------------------------------------------ */
+
+struct dw_job {
+	const struct conv *c;
+	int64_t rows, row_parts, x_image, y_image;
+};
+
+/* P output cells of one row side by side, all taps inside the image's width. A row outside its height
+ * is zeros. */
+static INLINE void dw_run(int P, int64_t kh, int64_t kw, int64_t step, const struct conv *c, const float *x,
+                          int64_t ih, int64_t iw, const float *w, v16 acc[DW_P])
+{
+	for (int64_t h = 0; h < kh; h++) {
+		int64_t r = ih + h * c->dil_h;
+		bool in = (uint64_t)r < (uint64_t)c->h_in;
+		const float *row = x + (in ? r * c->w_in + iw : 0) * 16;
+		UNROLL
+		for (int64_t k = 0; k < kw; k++, w += 16) {
+			v16 b = v_load(w);
+			const float *q = row + k * c->dil_w * 16;
+			UNROLL
+			for (int p = 0; p < P; p++)
+				acc[p] = v_fma(in ? v_load(q + p * step * 16) : v_set1(0.0f), b, acc[p]);
+		}
+	}
+}
+
+/* One output cell anywhere. */
+static v16 dw_cell(const struct conv *c, const float *x, int64_t ih, int64_t iw, const float *w, v16 acc)
+{
+	for (int64_t h = 0; h < c->kh; h++)
+		for (int64_t k = 0; k < c->kw; k++, w += 16) {
+			int64_t r = ih + h * c->dil_h, s = iw + k * c->dil_w;
+			bool in = (uint64_t)r < (uint64_t)c->h_in && (uint64_t)s < (uint64_t)c->w_in;
+			acc = v_fma(in ? v_load(x + (r * c->w_in + s) * 16) : v_set1(0.0f), v_load(w), acc);
+		}
+	return acc;
+}
+
+/* Residual, activation, padded lanes; n cells from y on. */
+static INLINE void dw_end(int P, const struct tile *t, float *y, const float *res, v16 acc[DW_P])
+{
+	v16 lo = v_set1(t->lo), hi = v_set1(t->hi);
+	UNROLL
+	for (int p = 0; p < P; p++) {
+		v16 v = res ? v_add(acc[p], v_load(res + p * 16)) : acc[p];
+		if (t->act_is_clip) {
+			v = m_clip(v, lo, hi);
+		} else {
+			v = t->act->kind == ACT_HARDSWISH ? v_mul(v, m_hardsigmoid(v, t->act->alpha, t->act->beta))
+			                                  : m_act(t->act, v);
+			v = t->act->post ? v_fma(v, v_set1(t->act->post_mul), v_set1(t->act->post_add)) : v;
+		}
+		v = m_one_nan(v);
+		v_store(y + p * 16, t->lanes == 16 ? v : v_keep(v, t->lanes));
+	}
+}
+
+static INLINE void dw_row(int64_t kh, int64_t kw, int64_t step, const struct conv *c, const struct tile *t,
+                          const float *x, int64_t ih, const float *w, float *y, const float *res)
+{
+	v16 bias = t->bias ? v_load_part(t->bias, 0, t->lanes) : v_set1(0.0f);
+	int64_t reach = (c->kw - 1) * c->dil_w;
+	/* Cells lo..hi-1 have all their taps inside the width. */
+	int64_t lo = min_i(div_up(c->pad_left, c->stride_w), c->w_out);
+	int64_t room = c->w_in - 1 - reach + c->pad_left;
+	int64_t hi = room < 0 ? lo : min_i(room / c->stride_w + 1, c->w_out);
+	hi = hi < lo ? lo : hi;
+	v16 acc[DW_P];
+	for (int64_t o = 0; o < c->w_out;) {
+		int64_t iw = o * c->stride_w - c->pad_left;
+		const float *r = res ? res + o * 16 : NULL;
+		if (o >= lo && o + DW_P <= hi) {
+			UNROLL
+			for (int p = 0; p < DW_P; p++)
+				acc[p] = bias;
+			dw_run(DW_P, kh, kw, step, c, x, ih, iw, w, acc);
+			dw_end(DW_P, t, y + o * 16, r, acc);
+			o += DW_P;
+		} else {
+			acc[0] = dw_cell(c, x, ih, iw, w, bias);
+			dw_end(1, t, y + o * 16, r, acc);
+			o++;
+		}
+	}
+}
+
+static void dw_any(const struct conv *c, const struct tile *t, const float *x, int64_t ih, const float *w,
+                   float *y, const float *res)
+{
+	if (c->kh == 3 && c->kw == 3 && c->stride_w == 1)
+		dw_row(3, 3, 1, c, t, x, ih, w, y, res);
+	else if (c->kh == 3 && c->kw == 3 && c->stride_w == 2)
+		dw_row(3, 3, 2, c, t, x, ih, w, y, res);
+	else if (c->kh == 5 && c->kw == 5 && c->stride_w == 1)
+		dw_row(5, 5, 1, c, t, x, ih, w, y, res);
+	else if (c->kh == 5 && c->kw == 5 && c->stride_w == 2)
+		dw_row(5, 5, 2, c, t, x, ih, w, y, res);
+	else
+		dw_row(c->kh, c->kw, c->stride_w, c, t, x, ih, w, y, res);
+}
+
+static void dw_task(void *arg, uint32_t task, unsigned thread)
+{
+	(void)thread;
+	const struct dw_job *j = arg;
+	const struct conv *c = j->c;
+	int64_t blocks = div_up(c->c_out, 16), part = task % j->row_parts;
+	int64_t b = task / j->row_parts % blocks, n = task / j->row_parts / blocks;
+	const float *x = c->x + n * j->x_image + b * c->h_in * c->w_in * 16;
+	const float *w = c->packed_w + b * c->kh * c->kw * 16;
+	struct tile t = { .lanes = (int)min_i(16, c->c_out - b * 16), .bias = c->bias ? c->bias + b * 16 : NULL };
+	tile_act_set(&t, &c->act);
+	int64_t end = even_cut(c->h_out, j->row_parts, part + 1);
+	for (int64_t o = even_cut(c->h_out, j->row_parts, part); o < end; o++) {
+		int64_t y = n * j->y_image + (b * c->h_out + o) * c->w_out * 16;
+		dw_any(c, &t, x, o * c->stride_h - c->pad_top, w, c->y + y, c->residual ? c->residual + y : NULL);
+	}
+}
+
+/* --- entry ------------------------------------------------------------------------------------------------ */
+
+static INLINE int64_t image_floats(int64_t given, int64_t c, int64_t h, int64_t w)
+{
+	return given ? given : div_up(c, 16) * 16 * h * w;
+}
+
+static void conv_depthwise(struct pool *p, const struct conv *c, int64_t x_image, int64_t y_image)
+{
+	struct dw_job j = { .c = c, .x_image = x_image, .y_image = y_image };
+	int64_t blocks = div_up(c->c_out, 16);
+	/* A multiply-add here costs about four times one of the dense kernel: memory sets the pace. */
+	double flop = 8.0 * 16.0 * (double)(blocks * c->n * c->h_out * c->w_out * c->kh * c->kw);
+	int64_t wish = tasks_wanted(flop);
+	j.row_parts = min_i(c->h_out, div_up(wish, blocks * c->n));
+	pool_run(wish == 1 ? NULL : p, dw_task, &j, (uint32_t)(c->n * blocks * j.row_parts));
+}
+
+static void k_conv(struct pool *p, const struct conv *c, void *scratch, size_t scratch_per_thread)
+{
+	int64_t x_image = c->x_image;
+	if (c->x_nchw && !x_image)
+		x_image = c->c_in * c->h_in * c->w_in;
+	x_image = image_floats(x_image, c->c_in, c->h_in, c->w_in);
+	int64_t y_image = image_floats(c->y_image, c->c_out, c->h_out, c->w_out);
+	if (c->n == 0 || c->h_out == 0 || c->w_out == 0)
+		return;
+	if (conv_is_depthwise(c)) {
+		conv_depthwise(p, c, x_image, y_image);
+		return;
+	}
+	struct conv_job j = { .c = c, .scratch = scratch, .scratch_per_thread = scratch_per_thread,
+		                  .phases_h = 1, .phases_w = 1, .grid_h = c->h_out, .grid_w = c->w_out,
+		                  .x_image = x_image, .y_image = y_image };
+	if (c->transposed) {
+		j.phases_h = c->stride_h;
+		j.phases_w = c->stride_w;
+		j.grid_h = div_up(c->h_out, c->stride_h);
+		j.grid_w = div_up(c->w_out, c->stride_w);
+	}
+	int64_t cells = j.grid_h * j.grid_w, outer = c->n * c->groups * j.phases_h * j.phases_w;
+	j.groups_of_blocks = div_up(conv_group_blocks(c), TILE_NB);
+	double flop = 2.0 * (double)cells * (double)conv_panel(c) * (double)conv_group_blocks(c);
+	int64_t wish = tasks_wanted(flop * (double)outer);
+	j.chunks = min_i(div_up(cells, CONV_POSITIONS), div_up(wish, outer));
+	if (j.chunks * j.groups_of_blocks * outer < 8)
+		j.chunks = min_i(div_up(cells, 4 * tile_p[0]), div_up(min_i(wish, 8), outer * j.groups_of_blocks));
+	j.chunk_outer = conv_panel(c) * conv_group_blocks(c) <= CONV_SMALL_WEIGHTS;
+	uint32_t tasks = (uint32_t)(outer * j.groups_of_blocks * j.chunks);
+	pool_run(wish == 1 ? NULL : p, conv_task, &j, tasks);
+}

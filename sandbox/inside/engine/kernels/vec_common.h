@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the vec_*.h and body_*.h files share. Those bodies are compiled once per level: everything in
+ * them is static.
+ * Side: inside. Trusts: nothing. Owns: nothing.
+ */
+#ifndef FUMEHOOD_VEC_COMMON_H
+#define FUMEHOOD_VEC_COMMON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* Inlining and full unrolling are what puts an array of accumulators into registers; plain C has no
+ * such register, and unrolled there the same code would take minutes to compile. */
+#ifdef VEC_PLAIN
+#define INLINE inline
+#define UNROLL
+#define DW_P 1
+#else
+#define INLINE inline __attribute__((always_inline))
+#define DW_P 8
+#ifdef __clang__
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+#endif
+
+#define SIGN_BIT 0x80000000u
+#define ABS_BITS 0x7fffffffu
+
+#endif
