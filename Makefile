@@ -176,6 +176,9 @@ KERNEL_OBJS := $(addprefix sandbox/inside/engine/kernels/,pool.o level.o pack.o 
 KERNEL_DIR := $(B)/obj/sandbox/inside/engine/kernels
 $(KERNEL_DIR)/kernels_avx2.o: CFLAGS += -mavx2 -mfma
 $(KERNEL_DIR)/kernels_avx512.o: CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma
+KERNEL_TESTS := unit_kernels_gemm
+UNIT_TESTS += $(KERNEL_TESTS)
+$(foreach t,$(KERNEL_TESTS),$(eval $(t)_OBJS := $(KERNEL_OBJS)))
 
 # ---- sandbox/inside/engine: arena, types, onnx/ ----
 ENGINE_OBJS :=
