@@ -107,7 +107,19 @@ fuzz_note_LIBS := $(PROTO_CRYPTO_LIBS)
 POLICY_OBJS :=
 
 # ---- audit/: the log; the auditor's main is audit/auditor.o (libcrypto, libsodium, protobuf-c) ----
-AUDIT_OBJS :=
+# AUDIT_LOG_OBJS: formats, tree, reader; what broker and command link. AUDIT_WRITE_OBJS: the auditor's and the
+# crash tests' part. Libraries: AUDIT_LIBS.
+AUDIT_LOG_OBJS   := $(addprefix audit/,tree.o tile.o checkpoint.o entry.o segment.o store_posix.o scan.o state.o \
+                      receipt.o client.o)
+AUDIT_READ_OBJS  := audit/reader.o audit/verify.o
+AUDIT_WRITE_OBJS := audit/publish.o audit/prepare.o audit/writer.o
+AUDIT_OBJS       := $(AUDIT_LOG_OBJS) $(AUDIT_READ_OBJS)
+AUDIT_LIBS       := -lprotobuf-c $(PROTO_CRYPTO_LIBS)
+AUDITOR_OBJS      = audit/auditor.o $(AUDIT_WRITE_OBJS) $(AUDIT_LOG_OBJS) $(WALL_OBJS) $(PROTO_CRYPTO) $(PROTO_OBJS)
+$(B)/bin/fumehood-auditor: $$(addprefix $(B)/obj/,$$(AUDITOR_OBJS))
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK  $(VARIANT) $(@F)")
+	$(Q)$(CC) $(SAN) -pie $(LDHARD) -o $@ $(filter %.o,$^) $(AUDIT_LIBS)
 
 # ---- sandbox/outside and sandbox/wall: jailer (static, musl), spawn, wall, filters ----
 # STEP_OBJS are the layers as functions: in the jailer (musl), the worker's start, broker and auditor.
@@ -152,12 +164,16 @@ $(B)/musl-test/%.o: %.c | $(B)/gen/filters.h $(B)/gen/filters_test.h
 	@mkdir -p $(@D)
 	$(Q)$(MUSLCC) $(MUSL_CFLAGS) -DFUMEHOOD_JAILER_TEST -c -o $@ $<
 -include $(shell find $(B)/musl $(B)/musl-test -name '*.d' 2>/dev/null)
+# Debian's musl-gcc does not know -static-pie: its start files and flags are spelled out.
+MUSL_LIB := /usr/lib/x86_64-linux-musl
+MUSL_LINK = $(MUSLCC) -nostartfiles -static -Wl,-pie,--no-dynamic-linker,-z,text $(LDHARD) -o $@ \
+            $(MUSL_LIB)/rcrt1.o $(MUSL_LIB)/crti.o $(filter %.o,$^) $(MUSL_LIB)/crtn.o
 $(B)/bin/fumehood-jailer: $(JAILER_OBJS:%=$(B)/musl/%)
 	@mkdir -p $(@D)
-	$(Q)$(MUSLCC) -static-pie $(LDHARD) -o $@ $^
+	$(Q)$(MUSL_LINK)
 $(B)/tests/fumehood-jailer-test: $(JAILER_OBJS:%=$(B)/musl-test/%) $(B)/musl-test/tests/jail/jail_test.o
 	@mkdir -p $(@D)
-	$(Q)$(MUSLCC) -static-pie $(LDHARD) -o $@ $^
+	$(Q)$(MUSL_LINK)
 # The mark at the end is what the test jailer looks for: it starts nothing else.
 $(B)/bin/fumehood-attack: $(ATTACK_OBJS:%=$(B)/obj/%)
 	@mkdir -p $(@D)
@@ -176,7 +192,7 @@ KERNEL_OBJS := $(addprefix sandbox/inside/engine/kernels/,pool.o level.o pack.o 
 KERNEL_DIR := $(B)/obj/sandbox/inside/engine/kernels
 $(KERNEL_DIR)/kernels_avx2.o: CFLAGS += -mavx2 -mfma
 $(KERNEL_DIR)/kernels_avx512.o: CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma
-KERNEL_TESTS := unit_kernels_gemm
+KERNEL_TESTS := unit_kernels_pool unit_kernels_math unit_kernels_gemm unit_kernels_conv
 UNIT_TESTS += $(KERNEL_TESTS)
 $(foreach t,$(KERNEL_TESTS),$(eval $(t)_OBJS := $(KERNEL_OBJS)))
 

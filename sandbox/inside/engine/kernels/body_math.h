@@ -23,7 +23,7 @@ static INLINE v16 m_poly(v16 x, const float *c, int degree)
 	return p;
 }
 
-/* exp: 2^n * (1 + r + r^2 q(r)), the power in two factors so that overflow gives infinity. */
+/* exp: 2^n * (1 + (r + r^2 q(r))), the power in two factors so that overflow gives infinity. */
 static INLINE v16 m_exp(v16 x)
 {
 	static const float q[] = { 0.5f, 0.166665182f, 0.041666206f, 0.0083688898f, 0.00139504892f };
@@ -31,7 +31,7 @@ static INLINE v16 m_exp(v16 x)
 	v16 n = v_sub(v_fma(x, v_set1(1.44269504f), v_set1(ROUND_MAGIC)), v_set1(ROUND_MAGIC));
 	v16 r = v_fma(n, v_set1(-LN2_HI), x);
 	r = v_fma(n, v_set1(-LN2_LO), r);
-	v16 p = v_fma(m_poly(r, q, 4), v_mul(r, r), v_add(r, v_set1(1.0f)));
+	v16 p = v_add(v_fma(m_poly(r, q, 4), v_mul(r, r), r), v_set1(1.0f));
 	v16 half = v_sub(v_fma(n, v_set1(0.5f), v_set1(ROUND_MAGIC)), v_set1(ROUND_MAGIC));
 	return v_mul(v_mul(p, v_pow2(half)), v_pow2(v_sub(n, half)));
 }

@@ -38,7 +38,7 @@ struct tile {
 	int64_t y_block;                /* floats between two column blocks of y */
 	const float *bias;              /* of the tile's first column, or NULL */
 	int lanes;                      /* columns in the last block */
-	int store_lanes;                /* lanes written in the last block; beyond `lanes` they are zero */
+	int store_lanes;                /* lanes written from there on; beyond `lanes` they are zero */
 	int lane0;                      /* first lane of y; not 0 only in grouped convolutions */
 	const struct activation *act;
 	float lo, hi;                   /* the activation as a clip, when act_is_clip */
@@ -76,7 +76,9 @@ static void tile_put(const struct tile *t, int p, int j, int last_block, v16 v)
 	int cut = 16 - t->lane0;
 	v_store_part(y + t->lane0, v, 0, store < cut ? store : cut);
 	if (store > cut)
-		v_store_part(y + t->y_block - cut, v, cut, store);
+		v_store_part(y + t->y_block - cut, v, cut, store < 16 ? store : 16);
+	if (store > 16) /* zeros to the end of the next block */
+		v_store_part(y + t->y_block, v_set1(0.0f), 16 - cut, store - cut);
 }
 
 static v16 tile_residual(const struct tile *t, int p, int j, int last_block)
