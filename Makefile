@@ -141,7 +141,7 @@ unit_wall_proof_OBJS   := $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_CORE)
 unit_wall_verdict_OBJS := $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_CORE)
 unit_wall_layers_OBJS  := $(WALL_OBJS) $(PROTO_CORE)
 TEST_PROGRAMS  += jail_run fumehood-jailer-test
-BENCH_PROGRAMS +=
+BENCH_PROGRAMS += bench_spawn
 
 $(B)/tools/bpf_gen: sandbox/wall/bpf_gen.c
 	@mkdir -p $(@D)
@@ -226,6 +226,22 @@ BROKER_OBJS :=
 
 # ---- broker/ctl: the fumehood command ----
 CTL_OBJS :=
+
+# ---- tests: end to end, demo, bench against ONNX Runtime ----
+# engine_bench holds the worker's own objects; service_bench is a client. Neither is installed.
+SIDE_OBJS := tests/bench/bench_side.o
+ENGINE_BENCH_OBJS = tests/bench/engine_bench.o tests/bench/peak.o $(SIDE_OBJS) $(ENGINE_OBJS) $(KERNEL_OBJS) \
+                    $(PROTO_CORE) $(PROTO_PB)
+SERVICE_BENCH_OBJS = tests/bench/service_bench.o $(SIDE_OBJS) $(PROTO_OBJS)
+BENCH_PROGRAMS += engine_bench service_bench
+$(B)/tests/engine_bench: $$(addprefix $(B)/obj/,$$(ENGINE_BENCH_OBJS))
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK  $(VARIANT) $(@F)")
+	$(Q)gcc -static-pie -pthread $(LDHARD) -o $@ $(filter %.o,$^) $(BLAS_LINK) -l:libprotobuf-c.a -lm
+$(B)/tests/service_bench: $(SERVICE_BENCH_OBJS:%=$(B)/obj/%)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK  $(VARIANT) $(@F)")
+	$(Q)$(CC) $(SAN) -pie $(LDHARD) -o $@ $(filter %.o,$^) -lprotobuf-c
 
 # --- programs ----------------------------------------------------------------------------------
 
