@@ -118,7 +118,7 @@ void worker_close(struct worker *w);
 	X(VERDICT_REFUSED,   "refused-call", ERR_VIOLATION) /* a system call outside the four */          \
 	X(VERDICT_CRASH,     "crash",        ERR_WORKER)    /* a signal of its own, or an exit */         \
 	X(VERDICT_MEMORY,    "memory",       ERR_MEMORY)    /* the kernel killed it for memory */         \
-	X(VERDICT_DEADLINE,  "deadline",     ERR_DEADLINE)  /* the broker killed it for time */           \
+	X(VERDICT_DEADLINE,  "deadline",     ERR_DEADLINE)  /* killed for time, or its CPU limit */       \
 	X(VERDICT_PROTOCOL,  "protocol",     ERR_PROTOCOL)  /* the broker killed it for a bad frame */    \
 	X(VERDICT_UNLOCKED,  "unlocked",     ERR_WALL)      /* the broker killed it: the proof failed */
 
@@ -137,6 +137,7 @@ enum worker_killed { KILLED_NOT, KILLED_CANCEL, KILLED_DEADLINE, KILLED_PROTOCOL
 
 struct worker_notes {
 	enum worker_killed killed;
+	unsigned cpu_seconds; /* as ordered: a SIGKILL after that much processor time is the kernel's limit */
 	bool told_to_end;   /* the broker closed the channel */
 	bool oom_counted;   /* its control group's out-of-memory counter moved */
 };
@@ -144,6 +145,7 @@ struct worker_notes {
 struct worker_end {
 	bool by_signal;
 	int code;           /* the signal, or the exit code */
+	uint64_t cpu_ms;    /* processor time it used */
 };
 
 /* Waits at most timeout_ms (0: looks only, -1: for ever) for the end of the process. Returns 1 when it

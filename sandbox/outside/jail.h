@@ -73,10 +73,12 @@ int jail_test_fault(uint32_t step);
 int jail_test_landlock(int abi);
 bool jail_test_program(int fd, uint64_t bytes);
 bool jail_test_no_mseal(void);
+int jail_test_refusal(void);
 void jail_test_args(int *argc, char ***argv);
 #else
 static inline int jail_test_fault(uint32_t step) { (void)step; return 0; }
 static inline int jail_test_landlock(int abi) { return abi; }
+static inline int jail_test_refusal(void) { return 0; }
 static inline bool jail_test_program(int fd, uint64_t bytes) { (void)fd; (void)bytes; return true; }
 #endif
 

@@ -113,11 +113,16 @@ static int child_mdwe(struct spawn *s) { (void)s; return step_mdwe(); }
 static int child_start_filter(struct spawn *s)
 {
 	(void)s;
+	const struct sock_filter *f = filter_worker_startup;
+	size_t n = FILTER_WORKER_STARTUP_INSNS;
 #ifdef FUMEHOOD_JAILER_TEST
-	if (jail_test_no_mseal())
-		return step_seccomp(filter_startup_old, FILTER_STARTUP_OLD_INSNS, 0);
+	if (jail_test_no_mseal()) {
+		f = filter_startup_old;
+		n = FILTER_STARTUP_OLD_INSNS;
+	}
 #endif
-	return step_seccomp(filter_worker_startup, FILTER_WORKER_STARTUP_INSNS, 0);
+	int rc = step_seccomp(f, n, 0);
+	return rc ? rc : jail_test_refusal();
 }
 
 static const struct child_step steps[] = {

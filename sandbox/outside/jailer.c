@@ -244,15 +244,29 @@ static const struct {
 	{ STEP_GO, say_go },
 };
 
-/* The child's word, or the end of the pair, within the limit. Returns bytes, 0 at its end. */
-static ssize_t hear(int fd, struct jail_report *r)
+/* The child's word within limit_ms. Returns its bytes, 0 at the end of the pair, -errno. A child that
+ * ends before it has read "go" leaves a reset in front of its word: it is read over, once. */
+static ssize_t hear(int fd, struct jail_report *r, int64_t limit_ms)
 {
 	struct pollfd p = { fd, POLLIN, 0 };
-	struct { int64_t s, ns; } limit = { LIMIT_SPAWN_MS / 1000, (int64_t)(LIMIT_SPAWN_MS % 1000) * 1000000 };
+	struct { int64_t s, ns; } limit = { limit_ms / 1000, limit_ms % 1000 * 1000000 };
 	long ready = syscall(SYS_ppoll, &p, 1, &limit, NULL, 0);
 	if (ready <= 0)
 		return ready == 0 ? -ETIMEDOUT : -errno;
-	return syscall(SYS_read, fd, r, sizeof *r);
+	ssize_t n = syscall(SYS_read, fd, r, sizeof *r);
+	if (n < 0 && errno == ECONNRESET)
+		n = syscall(SYS_read, fd, r, sizeof *r);
+	return n < 0 ? -errno : n;
+}
+
+/* A step of the jailer fails when the child has given up already: then the child's reason counts. */
+static int prefer_child(struct spawn *s, uint32_t *step, int rc)
+{
+	struct jail_report r;
+	if (s->report_up < 0 || hear(s->report_up, &r, 0) != (ssize_t)sizeof r || !r.error)
+		return rc;
+	*step = r.step;
+	return -r.error;
 }
 
 /* First the report before exec, then silence: the end of the pair is exec's success. */
@@ -262,7 +276,7 @@ static int follow_child(struct spawn *s, uint32_t *step)
 	bool at_exec = false;
 	*step = STEP_WAIT_GO;
 	for (int i = 0; i < 3; i++) {
-		ssize_t n = hear(s->report_up, &r);
+		ssize_t n = hear(s->report_up, &r, LIMIT_SPAWN_MS);
 		if (n == 0)
 			return at_exec ? 0 : -ECHILD;
 		if (n != (ssize_t)sizeof r)
@@ -293,7 +307,9 @@ static int spawn(struct spawn *s, const struct request *r, uint32_t *step)
 	if (*step)
 		return -s->j->fatal_error;
 	*step = STEP_REQUEST;
-	int rc = check_request(s, r);
+	int rc = jail_test_fault(STEP_REQUEST);
+	if (rc == 0)
+		rc = check_request(s, r);
 	if (rc == 0)
 		rc = check_once(s->j, r->ask.optional_layers, step);
 	for (size_t i = 0; i < sizeof steps / sizeof steps[0] && rc == 0; i++) {
@@ -307,7 +323,7 @@ static int spawn(struct spawn *s, const struct request *r, uint32_t *step)
 		else if (layers && *step == STEP_NOEXEC && !(layers & ~r->ask.optional_layers))
 			rc = 0; /* the one step here whose absence leaves a whole jail */
 	}
-	return rc ? rc : follow_child(s, step);
+	return rc ? prefer_child(s, step, rc) : follow_child(s, step);
 }
 
 static void serve_one(const struct jailer *j)

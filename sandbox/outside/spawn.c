@@ -31,7 +31,7 @@
 
 struct jail {
 	pid_t pid;
-	int control;
+	int pidfd, control;
 	bool rootless;
 	uint32_t uid, gid;
 	uint64_t layers;
@@ -161,7 +161,9 @@ static int fork_jailer(const struct jail_conf *c, struct jail *j, struct err *e)
 	if (j->pid == 0)
 		become_jailer(c, pair[1]);
 	close(pair[1]);
-	return j->pid < 0 ? err_set(e, ERR_IO, "jailer: fork: %s", strerror(errno)) : ERR_OK;
+	if (j->pid > 0)
+		j->pidfd = (int)syscall(SYS_pidfd_open, j->pid, 0);
+	return j->pid < 0 || j->pidfd < 0 ? err_set(e, ERR_IO, "jailer: fork: %s", strerror(errno)) : ERR_OK;
 }
 
 int jailer_start(const struct jail_conf *c, struct jail **out, struct err *e)
@@ -171,7 +173,7 @@ int jailer_start(const struct jail_conf *c, struct jail **out, struct err *e)
 	struct jail *j = calloc(1, sizeof *j);
 	if (!j)
 		return err_set(e, ERR_NOMEM, "jailer: no memory");
-	j->control = -1;
+	j->control = j->pidfd = -1;
 	j->rootless = c->rootless;
 	j->uid = c->rootless ? geteuid() : c->uid;
 	j->gid = c->rootless ? getegid() : c->gid;
@@ -199,9 +201,10 @@ void jailer_stop(struct jail *j)
 		return;
 	if (j->control >= 0)
 		close(j->control);
-	if (j->pid > 0) {
-		kill(j->pid, SIGKILL); /* our own child, not yet reaped: the number cannot be another's */
-		waitpid(j->pid, NULL, 0);
+	if (j->pidfd >= 0) { /* by pidfd: these two calls are in the broker's list */
+		syscall(SYS_pidfd_send_signal, j->pidfd, SIGKILL, NULL, 0);
+		syscall(SYS_waitid, P_PIDFD, j->pidfd, NULL, WEXITED, NULL);
+		close(j->pidfd);
 	}
 	free(j);
 }
@@ -340,18 +343,21 @@ void worker_kill(const struct worker *w)
 int worker_reap(struct worker *w, int timeout_ms, struct worker_end *end, struct err *e)
 {
 	siginfo_t si = { 0 };
+	struct rusage used = { 0 };
 	struct pollfd p = { w->pidfd, POLLIN, 0 };
 	if (w->pid <= 0)
 		return err_set(e, ERR_INTERNAL, "worker: nothing to reap");
 	if (timeout_ms && poll(&p, 1, timeout_ms) < 0 && errno != EINTR)
 		return err_set(e, ERR_IO, "worker: poll: %s", strerror(errno));
 	/* __WALL: until exec its end is announced by no signal. */
-	if (waitid((idtype_t)P_PIDFD, (id_t)w->pidfd, &si, WEXITED | WNOHANG | __WALL) < 0)
+	if (syscall(SYS_waitid, P_PIDFD, w->pidfd, &si, WEXITED | WNOHANG | __WALL, &used) < 0)
 		return err_set(e, ERR_IO, "worker: waitid: %s", strerror(errno));
 	if (si.si_pid == 0)
 		return 0;
 	end->by_signal = si.si_code != CLD_EXITED;
 	end->code = si.si_status;
+	end->cpu_ms = (uint64_t)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000 +
+	              (uint64_t)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1000;
 	w->pid = 0;
 	return 1;
 }

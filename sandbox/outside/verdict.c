@@ -7,6 +7,8 @@
 
 #include <signal.h>
 
+#define CPU_LIMIT_SLACK_MS 50 /* the kernel counts by ticks */
+
 static const struct {
 	const char *name;
 	int code;
@@ -42,8 +44,13 @@ enum verdict verdict_of(const struct worker_end *end, const struct worker_notes 
 {
 	if (end->by_signal && end->code == SIGSYS)
 		return VERDICT_REFUSED; /* also when a kill was under way: it had tried before */
+	if (end->by_signal && end->code == SIGKILL && n->oom_counted)
+		return VERDICT_MEMORY;
+	if (end->by_signal && end->code == SIGKILL && n->killed == KILLED_NOT && n->cpu_seconds &&
+	    end->cpu_ms + CPU_LIMIT_SLACK_MS >= (uint64_t)n->cpu_seconds * 1000)
+		return VERDICT_DEADLINE;
 	if (end->by_signal && end->code == SIGKILL)
-		return n->oom_counted ? VERDICT_MEMORY : of_kill(n->killed);
+		return of_kill(n->killed);
 	if (end->by_signal)
 		return VERDICT_CRASH;
 	if (n->killed != KILLED_NOT)

@@ -17,6 +17,7 @@
  *   --stay                                prints "up PID" and the jailer's pid, then waits (kill tests)
  *   --walled                              behind the broker's own wall
  *   --writable-model --exec-model         what a jailer must refuse or note
+ *   --list                                prints the steps and layers as JSON, and ends
  *
  * Exit: 0 every attempt has an answer, 2 usage, 3 no jailer.
  *
@@ -248,7 +249,7 @@ static void one(struct harness *h, const char *attempt)
 	struct err e = { 0 };
 	struct worker w = { .pidfd = -1, .channel = -1 };
 	struct outcome r = { 0 };
-	struct worker_notes notes = { 0 };
+	struct worker_notes notes = { .cpu_seconds = h->o.cpu };
 	if (!make_blob(attempt, blob)) {
 		err_set(&e, ERR_USAGE, "this is no attempt");
 		print_error(attempt, &e);
@@ -373,6 +374,25 @@ static int set_up(struct harness *h, struct err *e)
 	return rc;
 }
 
+/* What the tests drive: [[number, name, layers], ...] of steps and [[bit, name, may], ...] of layers. */
+static int list(void)
+{
+	static const struct { const char *name; uint64_t layers; } steps[] = {
+#define STEP(sym, name, layers) { #sym, layers },
+		JAIL_STEPS(STEP)
+#undef STEP
+	};
+	printf("{\"steps\": [");
+	for (unsigned i = 0; i < STEP__MAX; i++)
+		printf("%s[%u, \"%s\", \"%s\", %" PRIu64 "]", i ? ", " : "", i, steps[i].name, jail_step_name(i),
+		       steps[i].layers);
+	printf("], \"layers\": [");
+	for (unsigned i = 0; i < LAYER__MAX; i++)
+		printf("%s[%u, \"%s\", %u]", i ? ", " : "", i, layer_rows[i].name, layer_rows[i].may);
+	printf("]}\n");
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	static struct harness h;
@@ -389,6 +409,8 @@ int main(int argc, char **argv)
 	                        .gid = UID_BROKER_FALLBACK, .threads = 2, .arena = LIMIT_ARENA_MIN_BYTES,
 	                        .deadline_ms = 1000, .rootless = geteuid() != 0 };
 	for (; i < argc && !strncmp(argv[i], "--", 2); i++) {
+		if (!strcmp(argv[i], "--list"))
+			return list();
 		if (take_switch(&h.o, argv[i]))
 			continue;
 		if (i + 1 >= argc || !take_value(&h.o, argv[i], argv[i + 1]))

@@ -4,15 +4,19 @@
  * refuses every program that does not carry the mark of the attack program at its end, so it can never
  * start a worker with a model of somebody. It is not installed.
  *
- *   jailer_test [--fault STEP ERRNO] [--without LAYERS] [--landlock ABI] [UID GID]
+ *   jailer_test [--fault STEP ERRNO] [--without LAYERS] [--landlock ABI] [--refuse NR] [UID GID]
  *
- * STEP and LAYERS are numbers (LAYERS a mask, hexadecimal).
+ * STEP, NR and LAYERS are numbers (LAYERS a mask, hexadecimal). NR is a system call that answers EPERM in
+ * the program: so the steps of start.c are made to fail.
  *
  * Side: tests. Trusts: its command line. Owns: the wished refusals.
  */
 #include "sandbox/outside/jail.h"
 
+#include "sandbox/wall/steps.h"
+
 #include <errno.h>
+#include <linux/seccomp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -24,6 +28,7 @@ static uint32_t fault_step;
 static int fault_errno;
 static uint64_t without;
 static int landlock_cap = 99;
+static uint32_t refused_call = ~0u;
 
 void jail_test_args(int *argc, char ***argv)
 {
@@ -39,6 +44,9 @@ void jail_test_args(int *argc, char ***argv)
 			at += 2;
 		} else if (!strcmp(a[at], "--landlock")) {
 			landlock_cap = (int)strtol(a[at + 1], NULL, 10);
+			at += 2;
+		} else if (!strcmp(a[at], "--refuse")) {
+			refused_call = (uint32_t)strtoul(a[at + 1], NULL, 10);
 			at += 2;
 		} else {
 			_exit(2);
@@ -59,6 +67,18 @@ int jail_test_fault(uint32_t step)
 int jail_test_landlock(int abi)
 {
 	return abi < landlock_cap ? abi : landlock_cap;
+}
+
+/* One more filter, right before exec, when a call is to be refused. */
+int jail_test_refusal(void)
+{
+	const struct sock_filter f[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, refused_call, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	return refused_call == ~0u ? 0 : step_seccomp(f, sizeof f / sizeof f[0], 0);
 }
 
 bool jail_test_no_mseal(void)

@@ -17,25 +17,28 @@ static const struct {
 	struct worker_notes notes;
 	enum verdict want;
 } cases[] = {
-	{ { false, 0 }, { KILLED_NOT, true, false }, VERDICT_CLEAN },
-	{ { false, 0 }, { KILLED_NOT, false, false }, VERDICT_CRASH }, /* nobody had asked it to end */
-	{ { false, 9 }, { KILLED_NOT, true, false }, VERDICT_CRASH },
-	{ { false, 71 }, { KILLED_PROTOCOL, false, false }, VERDICT_PROTOCOL },
-	{ { false, 0 }, { KILLED_DEADLINE, false, false }, VERDICT_DEADLINE },
-	{ { true, SIGSYS }, { KILLED_NOT, false, false }, VERDICT_REFUSED },
-	{ { true, SIGSYS }, { KILLED_DEADLINE, false, false }, VERDICT_REFUSED },
-	{ { true, SIGSYS }, { KILLED_NOT, true, true }, VERDICT_REFUSED },
-	{ { true, SIGSEGV }, { KILLED_NOT, false, false }, VERDICT_CRASH },
-	{ { true, SIGBUS }, { KILLED_DEADLINE, false, false }, VERDICT_CRASH },
-	{ { true, SIGILL }, { KILLED_NOT, true, false }, VERDICT_CRASH },
-	{ { true, SIGFPE }, { KILLED_NOT, false, true }, VERDICT_CRASH },
-	{ { true, SIGXCPU }, { KILLED_NOT, false, false }, VERDICT_CRASH },
-	{ { true, SIGKILL }, { KILLED_NOT, false, false }, VERDICT_MEMORY }, /* nobody here sent it */
-	{ { true, SIGKILL }, { KILLED_DEADLINE, false, true }, VERDICT_MEMORY },
-	{ { true, SIGKILL }, { KILLED_DEADLINE, false, false }, VERDICT_DEADLINE },
-	{ { true, SIGKILL }, { KILLED_PROTOCOL, false, false }, VERDICT_PROTOCOL },
-	{ { true, SIGKILL }, { KILLED_UNLOCKED, false, false }, VERDICT_UNLOCKED },
-	{ { true, SIGKILL }, { KILLED_CANCEL, false, false }, VERDICT_CLEAN },
+	{ { false, 0, 900 }, { KILLED_NOT, 0, true, false }, VERDICT_CLEAN },
+	{ { false, 0, 900 }, { KILLED_NOT, 0, false, false }, VERDICT_CRASH }, /* nobody had asked it to end */
+	{ { false, 9, 900 }, { KILLED_NOT, 0, true, false }, VERDICT_CRASH },
+	{ { false, 71, 900 }, { KILLED_PROTOCOL, 0, false, false }, VERDICT_PROTOCOL },
+	{ { false, 0, 900 }, { KILLED_DEADLINE, 0, false, false }, VERDICT_DEADLINE },
+	{ { true, SIGSYS, 900 }, { KILLED_NOT, 0, false, false }, VERDICT_REFUSED },
+	{ { true, SIGSYS, 900 }, { KILLED_DEADLINE, 0, false, false }, VERDICT_REFUSED },
+	{ { true, SIGSYS, 900 }, { KILLED_NOT, 0, true, true }, VERDICT_REFUSED },
+	{ { true, SIGSEGV, 900 }, { KILLED_NOT, 0, false, false }, VERDICT_CRASH },
+	{ { true, SIGBUS, 900 }, { KILLED_DEADLINE, 0, false, false }, VERDICT_CRASH },
+	{ { true, SIGILL, 900 }, { KILLED_NOT, 0, true, false }, VERDICT_CRASH },
+	{ { true, SIGFPE, 900 }, { KILLED_NOT, 0, false, true }, VERDICT_CRASH },
+	{ { true, SIGXCPU, 900 }, { KILLED_NOT, 0, false, false }, VERDICT_CRASH },
+	{ { true, SIGKILL, 900 }, { KILLED_NOT, 0, false, false }, VERDICT_MEMORY }, /* nobody here sent it */
+	{ { true, SIGKILL, 900 }, { KILLED_DEADLINE, 0, false, true }, VERDICT_MEMORY },
+	{ { true, SIGKILL, 900 }, { KILLED_DEADLINE, 0, false, false }, VERDICT_DEADLINE },
+	{ { true, SIGKILL, 900 }, { KILLED_PROTOCOL, 0, false, false }, VERDICT_PROTOCOL },
+	{ { true, SIGKILL, 900 }, { KILLED_UNLOCKED, 0, false, false }, VERDICT_UNLOCKED },
+	{ { true, SIGKILL, 2007 }, { KILLED_NOT, 2, false, false }, VERDICT_DEADLINE },
+	{ { true, SIGKILL, 1200 }, { KILLED_NOT, 2, false, false }, VERDICT_MEMORY },
+	{ { true, SIGKILL, 2007 }, { KILLED_PROTOCOL, 2, false, false }, VERDICT_PROTOCOL },
+	{ { true, SIGKILL, 900 }, { KILLED_CANCEL, 0, false, false }, VERDICT_CLEAN },
 };
 
 static void test_table(void **state)
