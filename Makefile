@@ -111,7 +111,7 @@ POLICY_OBJS :=
 # crash tests' part. Libraries: AUDIT_LIBS.
 AUDIT_LOG_OBJS   := $(addprefix audit/,tree.o tile.o checkpoint.o entry.o segment.o store_posix.o scan.o state.o \
                       receipt.o client.o)
-AUDIT_READ_OBJS  := audit/reader.o audit/verify.o
+AUDIT_READ_OBJS  :=
 AUDIT_WRITE_OBJS := audit/publish.o audit/prepare.o audit/writer.o
 AUDIT_OBJS       := $(AUDIT_LOG_OBJS) $(AUDIT_READ_OBJS)
 AUDIT_LIBS       := -lprotobuf-c $(PROTO_CRYPTO_LIBS)
