@@ -22,6 +22,7 @@
 
 #include "filters.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
@@ -41,7 +42,7 @@ struct from_jailer {
 };
 
 extern char **environ;
-extern const char __executable_start[], etext[]; /* the linker's */
+extern const char __ehdr_start[]; /* the linker's: this program's ELF header, as it is mapped */
 
 static bool hex16(const char *s, uint64_t *out)
 {
@@ -117,17 +118,17 @@ static int map_arena(struct start *st, struct from_jailer *j)
 
 /* Tiles need a permission, once per process, before the filter. A processor without them says no,
  * and level_detect then names a lower level. */
-static int prepare_engine(struct start *st)
+static int prepare_engine(struct start *st, const struct from_jailer *j, int (*prepare)(struct start *st))
 {
 	prctl(PR_SET_NAME, "fumehood-worker"); /* exec from memory left a name that tells nothing */
 	syscall(SYS_arch_prctl, KABI_ARCH_REQ_XCOMP_PERM, KABI_XFEATURE_XTILEDATA);
 	st->level = (uint32_t)level_detect();
-	return st->prepare ? st->prepare(st) : 0;
+	st->n_threads = (unsigned)j->n_threads;
+	return prepare ? prepare(st) : 0;
 }
 
 static int start_threads(struct start *st, const struct from_jailer *j)
 {
-	st->n_threads = (unsigned)j->n_threads;
 	return pool_start(&st->pool, st->arena + j->arena_bytes, st->n_threads, j->stacks, LIMIT_STACK_BYTES);
 }
 
@@ -144,9 +145,21 @@ static int seal_range(const void *from, const void *to)
 	return syscall(SYS_mseal, a, b - a, 0) < 0 ? -errno : 0;
 }
 
+/* Every part of the program that is never written, part by part: there may be holes between them. */
+static int seal_program(void)
+{
+	const Elf64_Ehdr *h = (const void *)__ehdr_start;
+	const Elf64_Phdr *p = (const void *)(__ehdr_start + h->e_phoff);
+	int rc = h->e_type == ET_DYN ? 0 : -ENOEXEC; /* addresses below are relative to the header's */
+	for (unsigned i = 0; i < h->e_phnum && rc == 0; i++)
+		if (p[i].p_type == PT_LOAD && !(p[i].p_flags & PF_W))
+			rc = seal_range(__ehdr_start + p[i].p_vaddr, __ehdr_start + p[i].p_vaddr + p[i].p_memsz);
+	return rc;
+}
+
 static int seal_memory(struct start *st, const struct from_jailer *j)
 {
-	int rc = seal_range(__executable_start, etext);
+	int rc = seal_program();
 	if (rc == 0)
 		rc = seal_range(st->model, st->model + st->model_bytes);
 	return rc ? rc : seal_range(st->arena, st->arena + j->arena_bytes);
@@ -187,19 +200,24 @@ static void after(struct start *st, const struct from_jailer *j, uint32_t step, 
 	sys_exit_group(START_EXIT_BASE + (int)(step - STEP_START_ARGS));
 }
 
-void start_or_die(struct start *st, char **argv)
+void start_prepared_or_die(struct start *st, char **argv, int (*prepare)(struct start *st))
 {
 	struct from_jailer j = { 0 };
-	st->layers = 0;
+	*st = (struct start){ 0 };
 	after(st, &j, STEP_START_ARGS, 0, read_args(argv, &j));
 	after(st, &j, STEP_START_FDS, 0, check_fds());
 	after(st, &j, STEP_START_MODEL, 0, map_model(st, &j));
 	after(st, &j, STEP_START_ARENA, 0, map_arena(st, &j));
-	after(st, &j, STEP_START_PREPARE, 0, prepare_engine(st));
+	after(st, &j, STEP_START_PREPARE, 0, prepare_engine(st, &j, prepare));
 	after(st, &j, STEP_START_THREADS, 0, start_threads(st, &j));
 	after(st, &j, STEP_START_DUMPABLE, LAYER_BIT(DUMPABLE), step_dumpable(0));
 	after(st, &j, STEP_START_CLOSE, LAYER_BIT(CLOSED_FDS), close_rest());
 	after(st, &j, STEP_START_MSEAL, LAYER_BIT(MSEAL), seal_memory(st, &j));
 	after(st, &j, STEP_START_SECCOMP, LAYER_BIT(SECCOMP), strict());
 	say_locked(st, STEP_NONE, 0);
+}
+
+void start_or_die(struct start *st, char **argv)
+{
+	start_prepared_or_die(st, argv, NULL);
 }

@@ -14,11 +14,6 @@
 struct pool;
 
 struct start {
-	/* Set by the caller before start_or_die, or NULL: runs before the threads start and before the
-	 * filter, with the arena mapped. May cut memory from the end of the arena (lower arena_bytes) and
-	 * set blas_core. Returns 0 or -errno. */
-	int (*prepare)(struct start *st);
-
 	const uint8_t *model;      /* sealed, read-only */
 	size_t model_bytes;
 	uint8_t *arena;            /* reserved; zero until touched */
@@ -34,6 +29,12 @@ struct start {
  * process ends with START_EXIT_BASE + the step's number past STEP_START_ARGS; LOCKED with the step and
  * errno goes out before, when the channel stands. argv is what the jailer made. */
 void start_or_die(struct start *out, char **argv);
+
+/* The same with a hook (or NULL) that runs before the threads start and before the filter, with model
+ * and arena mapped: for what a library probes or allocates on first use. It may take memory from the
+ * end of the arena (lower arena_bytes), must know n_threads, and may set level and blas_core. Returns
+ * 0 or -errno. */
+void start_prepared_or_die(struct start *out, char **argv, int (*prepare)(struct start *st));
 
 #define START_EXIT_BASE 40
 
