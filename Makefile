@@ -140,6 +140,8 @@ unit_wall_filters_OBJS := $(WALL_OBJS) $(PROTO_CORE)
 unit_wall_proof_OBJS   := $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_CORE)
 unit_wall_verdict_OBJS := $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_CORE)
 unit_wall_layers_OBJS  := $(WALL_OBJS) $(PROTO_CORE)
+FUZZERS        += fuzz_wall_proof
+fuzz_wall_proof_OBJS := $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_CORE)
 TEST_PROGRAMS  += jail_run fumehood-jailer-test
 BENCH_PROGRAMS += bench_spawn
 
@@ -197,7 +199,15 @@ UNIT_TESTS += $(KERNEL_TESTS)
 $(foreach t,$(KERNEL_TESTS),$(eval $(t)_OBJS := $(KERNEL_OBJS)))
 
 # ---- sandbox/inside/engine: arena, types, onnx/ ----
-ENGINE_OBJS :=
+ENGINE_OBJS := $(addprefix sandbox/inside/engine/,arena.o dtype.o engine.o) \
+  $(addprefix sandbox/inside/engine/onnx/,wire.o load.o tensor.o graph.o resolve.o needed.o facts.o ops.o \
+    nd.o ops_shape.o ops_move.o ops_unary.o ops_binary.o ops_reduce.o ops_matmul.o ops_conv.o ops_pool.o \
+    ops_norm.o ops_rnn.o ops_resize.o ops_quant.o infer.o rewrite.o memory.o session.o)
+# The engine without a worker, for judges and measuring; never installed.
+ONNX_RUN_OBJS := $(ENGINE_OBJS) $(KERNEL_OBJS) proto/err.o
+$(B)/tests/onnx_run: $(addprefix $(B)/obj/,tests/judges/onnx_run.o $(ONNX_RUN_OBJS))
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SAN) -pthread -pie $(LDHARD) -o $@ $^ -lm
 
 # ---- sandbox/inside: the worker ----
 # libc, protobuf-c and OpenBLAS, statically, and nothing else. The lint looks at these objects.
