@@ -159,6 +159,23 @@ class House:
             p.ready = ready.read()       # one byte, or a line that says why not
         return p
 
+    def config(self, policy, trust=None, entities=None, **more):
+        """A service's configuration with these texts beside it. Returns its path."""
+        values = {"state_dir": self.state, "socket": self.socket, "policy": self.write("policy.cedar", policy),
+                  "segment_bytes": 1 << 20, "threads": 1}
+        if trust:
+            values["trust"] = self.write("trust.note", trust)
+        if entities is not None:
+            values["entities"] = self.write("entities.json", json.dumps(entities))
+        values.update(more)
+        return self.write("config.json", json.dumps(values))
+
+    def service(self, policy, trust=None, entities=None, **more):
+        """A broker with its own policy and trust, listening. Returns its process."""
+        p = self.broker("--config", self.config(policy, trust, entities, **more), private=False)
+        assert len(p.ready) == 1, p.ready
+        return p
+
     def serve(self, config=None, **options):
         """`fumehood serve` until it answers."""
         more = ["--config", config] if config else ["--state-dir", self.state]
