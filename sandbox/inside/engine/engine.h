@@ -122,6 +122,11 @@ size_t engine_model_metadata_count(const struct engine_model *m);
 /* i < count. */
 void engine_model_metadata(const struct engine_model *m, size_t i, struct engine_meta *out);
 
+/* As engine_model_open for an inspection: a model that is well formed but cannot run here is opened too
+ * (its facts list everything that is missing) and *verdict says why; verdict->code is 0 when it runs. */
+MUST_CHECK int engine_model_inspect(struct arena *a, const uint8_t *bytes, size_t n_bytes,
+                                    struct engine_model **out, struct err *verdict, struct err *e);
+
 /* Lays a session out in `a` (what is left of it is the plan's region), packs weights, decides
  * everything that the file alone decides. level: one of kernels.h, or -1 for the best one. */
 MUST_CHECK int engine_session_open(struct arena *a, const struct engine_model *m, struct pool *pool,
