@@ -83,6 +83,8 @@
 #define LIMIT_ANCESTORS_TOTAL (1u << 26)  /* of all: 1 GiB of references */
 #define LIMIT_REQUEST_ENTITIES 16         /* entities given with one request */
 #define LIMIT_SCHEMA_BYTES MIB(1)
+#define LIMIT_SCHEMA_ATTRS 4096           /* attributes of one record */
+#define LIMIT_SCHEMA_NAMESPACES 1024
 
 /* --- trust: what fits the 64 KiB of a trust.note, so that arrays can be fixed ------------------- */
 #define LIMIT_TRUST_ROOTS 16              /* as many signatures as a note may have */
