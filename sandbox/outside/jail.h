@@ -10,6 +10,7 @@
 #include "proto/fixed.h"
 #include "sandbox/outside/jail_steps.h"
 
+#include <linux/filter.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -72,13 +73,14 @@ uint64_t jail_step_layers(uint32_t step);
 int jail_test_fault(uint32_t step);
 int jail_test_landlock(int abi);
 bool jail_test_program(int fd, uint64_t bytes);
-bool jail_test_no_mseal(void);
+size_t jail_test_start(const struct sock_filter **f);
 int jail_test_refusal(void);
 void jail_test_args(int *argc, char ***argv);
 #else
 static inline int jail_test_fault(uint32_t step) { (void)step; return 0; }
 static inline int jail_test_landlock(int abi) { return abi; }
 static inline int jail_test_refusal(void) { return 0; }
+static inline size_t jail_test_start(const struct sock_filter **f) { (void)f; return 0; }
 static inline bool jail_test_program(int fd, uint64_t bytes) { (void)fd; (void)bytes; return true; }
 #endif
 

@@ -11,9 +11,6 @@
 #include "sandbox/wall/steps.h"
 
 #include "filters.h"
-#ifdef FUMEHOOD_JAILER_TEST
-#include "filters_test.h"
-#endif
 
 #include <errno.h>
 #include <fcntl.h>
@@ -114,14 +111,8 @@ static int child_start_filter(struct spawn *s)
 {
 	(void)s;
 	const struct sock_filter *f = filter_worker_startup;
-	size_t n = FILTER_WORKER_STARTUP_INSNS;
-#ifdef FUMEHOOD_JAILER_TEST
-	if (jail_test_no_mseal()) {
-		f = filter_startup_old;
-		n = FILTER_STARTUP_OLD_INSNS;
-	}
-#endif
-	int rc = step_seccomp(f, n, 0);
+	size_t other = jail_test_start(&f);
+	int rc = step_seccomp(f, other ? other : FILTER_WORKER_STARTUP_INSNS, 0);
 	return rc ? rc : jail_test_refusal();
 }
 

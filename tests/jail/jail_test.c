@@ -4,8 +4,9 @@
  * refuses every program that does not carry the mark of the attack program at its end, so it can never
  * start a worker with a model of somebody. It is not installed.
  *
- *   jailer_test [--fault STEP ERRNO] [--without LAYERS] [--landlock ABI] [--refuse NR] [UID GID]
+ *   jailer_test [--fault STEP ERRNO] [--without LAYERS] [--landlock ABI] [--refuse NR] [--open-start] [UID GID]
  *
+ * --open-start: in the start filter's place a filter that allows everything (the jailer's own holds on).
  * STEP, NR and LAYERS are numbers (LAYERS a mask, hexadecimal). NR is a system call that answers EPERM in
  * the program: so the steps of start.c are made to fail.
  *
@@ -14,6 +15,8 @@
 #include "sandbox/outside/jail.h"
 
 #include "sandbox/wall/steps.h"
+
+#include "filters_test.h"
 
 #include <errno.h>
 #include <linux/seccomp.h>
@@ -29,13 +32,19 @@ static int fault_errno;
 static uint64_t without;
 static int landlock_cap = 99;
 static uint32_t refused_call = ~0u;
+static bool open_start;
 
 void jail_test_args(int *argc, char ***argv)
 {
 	char **a = *argv;
 	int n = *argc, at = 1;
-	while (n - at >= 2 && !strncmp(a[at], "--", 2)) {
-		if (!strcmp(a[at], "--fault") && n - at >= 3) {
+	while (n - at >= 1 && !strncmp(a[at], "--", 2)) {
+		if (!strcmp(a[at], "--open-start")) {
+			open_start = true;
+			at++;
+		} else if (n - at < 2) {
+			_exit(2);
+		} else if (!strcmp(a[at], "--fault") && n - at >= 3) {
 			fault_step = (uint32_t)strtoul(a[at + 1], NULL, 10);
 			fault_errno = (int)strtol(a[at + 2], NULL, 10);
 			at += 3;
@@ -81,9 +90,17 @@ int jail_test_refusal(void)
 	return refused_call == ~0u ? 0 : step_seccomp(f, sizeof f / sizeof f[0], 0);
 }
 
-bool jail_test_no_mseal(void)
+size_t jail_test_start(const struct sock_filter **f)
 {
-	return without & LAYER_BIT(MSEAL);
+	static const struct sock_filter all[] = { BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW) };
+	if (open_start) {
+		*f = all;
+		return 1;
+	}
+	if (!(without & LAYER_BIT(MSEAL)))
+		return 0;
+	*f = filter_startup_old;
+	return FILTER_STARTUP_OLD_INSNS;
 }
 
 /* The jailer's own filter stands already: the end is looked at through a mapping. */

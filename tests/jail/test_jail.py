@@ -426,6 +426,18 @@ def test_jailer_killed_does_not_end_the_worker_but_the_broker_does(place, mode):
     p.stdout.close()
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_what_the_program_finds_around_it(place, mode):
+    """Layers that no list in /proc shows, seen from inside before the lock."""
+    r = one(place, mode, *test_jailer_args(place, "--open-start"), "look-around")
+    assert r["end"] == "returned", r
+    ret = r["ret"]
+    assert ret & 0xFF == 0xEF, "securebits: root is nobody special, locked"
+    assert ret >> 8 & 0xFF == 1, "MDWE"
+    assert ret >> 16 & 0xFF == signal.SIGKILL, "PDEATHSIG"
+    assert ret >> 24 & 0xFF == 13, "Landlock: EACCES even on /"
+
+
 @pytest.mark.skipif(not ROOT, reason="looks into other users' processes")
 def test_what_root_sees_of_a_worker(place):
     """Uid of its own, empty network, empty read-only root, no environment: by /proc, as root."""
@@ -446,6 +458,9 @@ def test_what_root_sees_of_a_worker(place):
         assert os.listdir(f"{proc}/root") == []
         for ns in ("user", "pid", "net", "ipc", "uts", "mnt", "cgroup", "time"):
             assert os.readlink(f"{proc}/ns/{ns}") != os.readlink(f"/proc/self/ns/{ns}"), ns
+        nested = subprocess.run(["nsenter", f"--target={worker}", "--user", "cat",
+                                 "/proc/sys/user/max_user_namespaces"], capture_output=True, text=True)
+        assert nested.stdout.strip() == "0", nested
         limits = open(f"{proc}/limits").read()
         for what in ("Max processes", "Max open files", "Max file size", "Max core file size", "Max locked memory",
                      "Max pending signals", "Max msgqueue size", "Max realtime priority"):
