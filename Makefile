@@ -128,6 +128,13 @@ $(B)/bin/fumehood-auditor: $$(addprefix $(B)/obj/,$$(AUDITOR_OBJS))
 	$(if $(V),,@echo "  LINK  $(VARIANT) $(@F)")
 	$(Q)$(CC) $(SAN) -pie $(LDHARD) -o $@ $(filter %.o,$^) $(AUDIT_LIBS)
 
+AUDIT_TEST_OBJS  := $(AUDIT_OBJS) $(AUDIT_WRITE_OBJS) $(PROTO_CRYPTO) $(PROTO_OBJS)
+AUDIT_TESTS := unit_audit_tree unit_audit_receipt unit_audit_segment unit_audit_writer unit_audit_tamper
+UNIT_TESTS += $(AUDIT_TESTS)
+$(foreach t,$(AUDIT_TESTS),$(eval $(t)_OBJS := $(AUDIT_TEST_OBJS)) $(eval $(t)_LIBS := $(AUDIT_LIBS)))
+FUZZERS += fuzz_audit_segment fuzz_audit_verify
+$(foreach t,fuzz_audit_segment fuzz_audit_verify,$(eval $(t)_OBJS := $(AUDIT_TEST_OBJS)) $(eval $(t)_LIBS := $(AUDIT_LIBS)))
+
 # ---- sandbox/outside and sandbox/wall: jailer (static, musl), spawn, wall, filters ----
 # STEP_OBJS are the layers as functions: in the jailer (musl), the worker's start, broker and auditor.
 STEP_OBJS    := sandbox/wall/layers.o sandbox/wall/process.o sandbox/wall/caps.o sandbox/wall/rlimits.o \
@@ -242,7 +249,15 @@ fuzz_model_note_LIBS := $(PROTO_CRYPTO_LIBS)
 BROKER_OBJS :=
 
 # ---- broker/ctl: the fumehood command ----
-CTL_OBJS :=
+CTL_OBJS := broker/ctl/main.o broker/ctl/options.o broker/ctl/out.o broker/ctl/files.o broker/ctl/notes.o \
+            broker/ctl/npy.o broker/ctl/cmd_version.o broker/ctl/cmd_keygen.o broker/ctl/cmd_sign.o \
+            broker/ctl/cmd_trust.o broker/ctl/cmd_verify.o
+UNIT_TESTS += unit_ctl_npy
+unit_ctl_npy_OBJS := broker/ctl/npy.o broker/ctl/out.o $(PROTO_CRYPTO) $(PROTO_CORE)
+unit_ctl_npy_LIBS := $(PROTO_CRYPTO_LIBS) -ljansson
+FUZZERS += fuzz_npy
+fuzz_npy_OBJS := $(unit_ctl_npy_OBJS)
+fuzz_npy_LIBS := $(PROTO_CRYPTO_LIBS) -ljansson
 
 # ---- tests: end to end, demo, bench against ONNX Runtime ----
 # engine_bench holds the worker's own objects; service_bench is a client. Neither is installed.

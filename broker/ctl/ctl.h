@@ -63,6 +63,7 @@ struct ctl {
 	int n_pos;
 	struct ctl_given *given;
 	size_t n_given;
+	json_t *error_extra; /* an object whose members join {"error": ..}: receipt, walls, policies; or NULL */
 };
 
 #define CTL_COMMANDS(X) \
@@ -84,6 +85,10 @@ const char *ctl_next(const struct ctl *c, const char *name, size_t *at);
  * Errors: ERR_USAGE. */
 MUST_CHECK int ctl_number(const struct ctl *c, const char *name, uint64_t min, uint64_t max, uint64_t dflt,
                           uint64_t *out, struct err *e);
+
+/* A point in time: @UNIX, YYYY-MM-DD, YYYY-MM-DDTHH:MM:SSZ, or a span from now: 90d, 12h, 2w, 1y, 30m, 10s.
+ * Errors: ERR_USAGE. */
+MUST_CHECK int ctl_when(const char *name, const char *text, uint64_t now, uint64_t *out, struct err *e);
 
 /* --- output --------------------------------------------------------------------------------------- */
 
@@ -119,7 +124,7 @@ const char *ctl_time(uint64_t unix_s);
 /* The state directory: --state-dir, else /var/lib/fumehood for root, else $XDG_STATE_HOME/fumehood or
  * ~/.local/state/fumehood. Errors: ERR_USAGE (no home), ERR_LIMIT. */
 MUST_CHECK int ctl_state_dir(const struct ctl *c, char *out, size_t cap, struct err *e);
-/* STATE/name. Errors as above. */
+/* STATE/name. Errors as above. No folder is made. */
 MUST_CHECK int ctl_state_path(const struct ctl *c, const char *name, char *out, size_t cap, struct err *e);
 
 /* --- main ------------------------------------------------------------------------------------------- */

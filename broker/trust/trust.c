@@ -296,7 +296,19 @@ static int sums_check(struct reading *r, struct err *e)
 	return rc;
 }
 
-/* Counts the roots of `by` that signed the note, denied ones left out, against by's threshold. */
+/* The different roots of `by` among these, denied ones left out. */
+static unsigned roots_count(const struct trust *by, uint64_t good, uint64_t now)
+{
+	for (size_t i = 0; i < by->n_roots; i++) {
+		uint8_t h[HASH_BYTES];
+		hash_sha256(by->roots[i].pk, NOTE_KEY_BYTES, h);
+		if (trust_key_denial(by, h, now))
+			good &= ~(UINT64_C(1) << i);
+	}
+	return note_count_distinct(by->roots, by->n_roots, good);
+}
+
+/* Counts the roots of `by` that signed the note against by's threshold. */
 static int roots_check(const struct trust *by, const struct note *n, uint64_t now, const char *whose,
                        struct err *e)
 {
@@ -304,13 +316,7 @@ static int roots_check(const struct trust *by, const struct note *n, uint64_t no
 	int rc = note_verify(n, by->roots, by->n_roots, &good, e);
 	if (rc != ERR_OK)
 		return err_prefix(e, WHAT ", %s roots", whose);
-	for (size_t i = 0; i < by->n_roots; i++) {
-		uint8_t h[HASH_BYTES];
-		hash_sha256(by->roots[i].pk, NOTE_KEY_BYTES, h);
-		if (trust_key_denial(by, h, now))
-			good &= ~(UINT64_C(1) << i);
-	}
-	unsigned count = note_count_distinct(by->roots, by->n_roots, good);
+	unsigned count = roots_count(by, good, now);
 	if (count < by->root_threshold)
 		return err_set(e, ERR_SIGNATURE, WHAT " version %" PRIu64 ": %u of the %s roots signed it, %" PRIu64
 		               " must", by->version, count, whose, by->root_threshold);
@@ -336,7 +342,7 @@ static int note_copy(struct trust *t, const char *text, size_t len, struct err *
 	return ERR_OK;
 }
 
-int trust_parse(const char *text, size_t len, uint64_t now, struct trust **out, struct err *e)
+int trust_form(const char *text, size_t len, struct trust **out, struct err *e)
 {
 	struct reading *r = calloc(1, sizeof *r);
 	int rc;
@@ -345,13 +351,35 @@ int trust_parse(const char *text, size_t len, uint64_t now, struct trust **out, 
 	if ((rc = note_copy(&r->t, text, len, e)) != ERR_OK ||
 	    (rc = lines_read(WHAT, "fumehood-trust/v1", r->t.note.text, r->t.note.text_len, rules,
 	                     sizeof rules / sizeof rules[0], r, e)) != ERR_OK ||
-	    (rc = sums_check(r, e)) != ERR_OK || (rc = roots_check(&r->t, &r->t.note, now, "own", e)) != ERR_OK)
+	    (rc = sums_check(r, e)) != ERR_OK)
 		goto out;
 	*out = &r->t; /* the first member: trust_free frees the whole */
 	r = NULL;
 out:
 	if (r)
 		trust_free(&r->t);
+	return rc;
+}
+
+unsigned trust_roots_missing(const struct trust *t, uint64_t now)
+{
+	uint64_t good = 0;
+	if (note_verify(&t->note, t->roots, t->n_roots, &good, NULL) != ERR_OK)
+		good = 0;
+	unsigned count = roots_count(t, good, now);
+	return count < t->root_threshold ? (unsigned)t->root_threshold - count : 0;
+}
+
+int trust_parse(const char *text, size_t len, uint64_t now, struct trust **out, struct err *e)
+{
+	struct trust *t = NULL;
+	int rc = trust_form(text, len, &t, e);
+	if (rc == ERR_OK)
+		rc = roots_check(t, &t->note, now, "own", e);
+	if (rc == ERR_OK)
+		*out = t;
+	else
+		trust_free(t);
 	return rc;
 }
 

@@ -54,9 +54,14 @@
 /* A trust.note that is well formed; believed only after trust_load or trust_step. Opaque. */
 struct trust;
 
-/* Reads a trust.note and checks all that it says about itself: form, thresholds that its keys can reach,
- * its own root-threshold by its own roots. Not time. The text is copied.
+/* Reads a trust.note and checks its form and that its keys can reach its thresholds; no signature: for
+ * those who are still signing it. The text is copied.
  * Errors: ERR_SIGNATURE, ERR_LIMIT, ERR_UNSUPPORTED (a kind of signer that is not implemented), ERR_NOMEM. */
+MUST_CHECK int trust_form(const char *text, size_t len, struct trust **out, struct err *e);
+/* How many more of its own roots must sign it. */
+unsigned trust_roots_missing(const struct trust *t, uint64_t now);
+
+/* trust_form, and its own root-threshold is met by its own roots. Not time. Errors: the same. */
 MUST_CHECK int trust_parse(const char *text, size_t len, uint64_t now, struct trust **out, struct err *e);
 
 /* trust_parse, then time: issued <= now < expires, and the freshness.note when the trust.note names a

@@ -52,8 +52,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	    !model_name_is_ok(m->name, strlen(m->name)))
 		abort();
 	for (size_t i = 0; i < m->n_files; i++)
-		if (!model_path_is_ok(m->files[i].path, strlen(m->files[i].path)) || strstr(m->files[i].path, "../") ||
-		    m->files[i].path[0] == '/' || m->files[i].bytes > LIMIT_MODEL_BYTES)
+		if (!model_path_is_ok(m->files[i].path, strlen(m->files[i].path)) || strstr(m->files[i].path, "/../") ||
+		    strncmp(m->files[i].path, "../", 3) == 0 || m->files[i].path[0] == '/' || m->files[i].bytes > LIMIT_MODEL_BYTES)
 			abort();
 	model_note_free(m);
 	return 0;
