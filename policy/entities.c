@@ -10,6 +10,7 @@
  * Side: broker, cli. Trusts: nothing. Owns: the table of a world.
  */
 #include "policy/json.h"
+#include "policy/schema.h"
 #include "policy/world.h"
 
 #include "proto/limits.h"
@@ -199,6 +200,7 @@ static int read_entity(const struct loading *g, json_t *node)
 {
 	struct entity en = { 0 };
 	struct val attrs, tags;
+	struct json_hint of_attrs = { 0 }, of_tags = { .values = true };
 	json_t *t = json_object_get(node, "tags");
 	int rc;
 	if (!json_is_object(node) || !json_object_get(node, "uid") || !json_is_object(json_object_get(node, "attrs")) ||
@@ -206,11 +208,17 @@ static int read_entity(const struct loading *g, json_t *node)
 		return fail(g, "expected an object with uid, attrs (an object), parents (a list) and perhaps tags (an object)");
 	if (g->r.mode == POLICY_STRICT && (rc = check_keys(g, node)))
 		return rc;
-	if ((rc = json_uid(&g->r, json_object_get(node, "uid"), &en.uid, g->e)) ||
-		(rc = json_record(&g->r, json_object_get(node, "attrs"), &attrs, g->e)))
+	if ((rc = json_uid(&g->r, json_object_get(node, "uid"), &en.uid, g->e)))
+		return rc;
+	const struct schema_entity *declared = g->w->schema ? schema_find_entity(g->w->schema, &en.uid->type) : NULL;
+	if (declared) {
+		of_attrs.type = &declared->shape;
+		of_tags.type = declared->has_tags ? &declared->tags : NULL;
+	}
+	if ((rc = json_record(&g->r, json_object_get(node, "attrs"), of_attrs, &attrs, g->e)))
 		return rc;
 	if (t)
-		rc = json_record(&g->r, t, &tags, g->e);
+		rc = json_record(&g->r, t, of_tags, &tags, g->e);
 	else if (rec_make(&g->w->arena, NULL, 0, &tags))
 		rc = no_memory(g);
 	if (rc || (rc = read_parents(g, json_object_get(node, "parents"), &en)))

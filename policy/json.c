@@ -12,6 +12,7 @@
 #include "policy/json.h"
 
 #include "policy/ext.h"
+#include "policy/schema.h"
 #include "policy/world.h"
 #include "proto/limits.h"
 
@@ -132,6 +133,8 @@ struct level {
 	size_t base;
 	int fn;
 	bool single; /* of a call: node is the only argument, not a list of them */
+	struct json_hint hint;
+	struct str name; /* of a record: the key of the part that is being read */
 };
 
 struct reading {
@@ -226,7 +229,62 @@ static int begin_call(struct reading *g, json_t *inner)
 	return push_level(g, (struct level){ .node = arg, .kind = IN_CALL, .fn = row, .single = true });
 }
 
-static int begin_object(struct reading *g, json_t *node)
+/* The schema's type behind names for it, NULL when there is none. */
+static const struct schema_type *real_type(struct json_hint h)
+{
+	const struct schema_type *t = h.values ? NULL : h.type;
+	while (t && t->kind == TYPE_COMMON)
+		t = &t->common->type;
+	return t;
+}
+
+/* What is known about the parts of a level; key is the name of a record's part. */
+static struct json_hint part_hint(const struct level *l, const struct str *key)
+{
+	const struct schema_type *t = real_type(l->hint);
+	if (l->hint.values)
+		return (struct json_hint){ l->hint.type, false };
+	if (t && t->kind == TYPE_SET && l->kind == IN_SET)
+		return (struct json_hint){ t->elem, false };
+	for (uint32_t i = 0; t && t->kind == TYPE_RECORD && l->kind == IN_RECORD && i < t->n_attr; i++)
+		if (str_cmp(&t->attr[i].name, key) == 0)
+			return (struct json_hint){ &t->attr[i].type, false };
+	return (struct json_hint){ NULL, false };
+}
+
+/* The constructor of an extension type: its own name, but ip for ipaddr. */
+static int constructor(const struct schema_type *t)
+{
+	static const char ipaddr[] = "ipaddr";
+	const char *s = t->path.p;
+	size_t n = t->path.len;
+	for (size_t i = n; i-- > 0;)
+		if (s[i] == ':') {
+			s += i + 1;
+			n -= i + 1;
+			break;
+		}
+	return n == sizeof ipaddr - 1 && memcmp(s, ipaddr, n) == 0 ? ext_find("ip", 2) : ext_find(s, n);
+}
+
+/* The short forms that a type allows. *done: the node was one of them. */
+static int begin_hinted(struct reading *g, json_t *node, const struct schema_type *t, bool *done)
+{
+	*done = true;
+	if (t->kind == TYPE_ENTITY && is_entity_escape(node)) {
+		const struct uid *u;
+		int rc = json_uid(g->r, node, &u, g->e);
+		return rc ? rc : push_value(g, val_uid(u));
+	}
+	if (t->kind == TYPE_EXTENSION && json_is_string(node))
+		return push_level(g, (struct level){ .node = node, .kind = IN_CALL, .fn = constructor(t), .single = true });
+	if (t->kind == TYPE_EXTENSION && is_call_escape(node))
+		return begin_call(g, node);
+	*done = false;
+	return ERR_OK;
+}
+
+static int begin_object(struct reading *g, json_t *node, struct json_hint hint)
 {
 	json_t *entity = json_object_get(node, "__entity"), *call = json_object_get(node, "__extn");
 	bool alone = json_object_size(node) == 1;
@@ -241,7 +299,8 @@ static int begin_object(struct reading *g, json_t *node)
 		return bad(g, "the `__expr` escape is not supported; write __entity or __extn");
 	if (g->r->mode == POLICY_STRICT && (entity || call || json_object_get(node, "__expr")))
 		return bad(g, "expected a whole escape: {\"__entity\": {type, id}} or {\"__extn\": {fn, arg}} alone");
-	return push_level(g, (struct level){ .node = node, .kind = IN_RECORD, .iter = json_object_iter(node) });
+	return push_level(g, (struct level){ .node = node, .kind = IN_RECORD, .iter = json_object_iter(node),
+		.hint = hint });
 }
 
 static int begin_string(struct reading *g, json_t *node)
@@ -252,13 +311,18 @@ static int begin_string(struct reading *g, json_t *node)
 }
 
 /* Pushes a finished value, or a level for one that has parts. */
-static int begin(struct reading *g, json_t *node)
+static int begin(struct reading *g, json_t *node, struct json_hint hint)
 {
+	const struct schema_type *t = real_type(hint);
+	bool done = false;
+	int rc = t ? begin_hinted(g, node, t, &done) : ERR_OK;
+	if (rc || done)
+		return rc;
 	switch (json_typeof(node)) {
 	case JSON_OBJECT:
-		return begin_object(g, node);
+		return begin_object(g, node, hint);
 	case JSON_ARRAY:
-		return push_level(g, (struct level){ .node = node, .kind = IN_SET });
+		return push_level(g, (struct level){ .node = node, .kind = IN_SET, .hint = hint });
 	case JSON_STRING:
 		return begin_string(g, node);
 	case JSON_INTEGER:
@@ -329,17 +393,23 @@ static json_t *next_part(struct level *l)
 	return part;
 }
 
-/* A record's value is complete and on top of the stack: give it its name, go to the next pair. */
-static int name_part(struct reading *g, struct level *l)
+/* The key of the part that comes next. */
+static int take_key(struct reading *g, struct level *l)
 {
 	size_t len;
 	const char *key = json_object_iter_key(l->iter);
 	char *s = json_text(g->r->doc, g->r->arena, key, strlen(key), &len);
 	if (!s)
 		return no_memory(g->r, g->e);
-	g->stack[g->n - 1].name = str_make(g->r->key, s, len);
-	l->iter = json_object_iter_next(l->node, l->iter);
+	l->name = str_make(g->r->key, s, len);
 	return ERR_OK;
+}
+
+/* A record's value is complete and on top of the stack: give it its name, go to the next pair. */
+static void name_part(struct reading *g, struct level *l)
+{
+	g->stack[g->n - 1].name = l->name;
+	l->iter = json_object_iter_next(l->node, l->iter);
 }
 
 static int read_levels(struct reading *g)
@@ -350,7 +420,9 @@ static int read_levels(struct reading *g)
 		size_t depth = g->n_level;
 		json_t *part = next_part(l);
 		if (part) {
-			rc = begin(g, part);
+			rc = l->kind == IN_RECORD ? take_key(g, l) : ERR_OK;
+			if (!rc)
+				rc = begin(g, part, part_hint(l, &l->name));
 			if (rc || g->n_level != depth)
 				continue; /* its parts come first; it is named when it ends */
 		} else {
@@ -358,20 +430,21 @@ static int read_levels(struct reading *g)
 			l = g->n_level ? &g->level[g->n_level - 1] : NULL;
 		}
 		if (!rc && l && l->kind == IN_RECORD)
-			rc = name_part(g, l);
+			name_part(g, l);
 	}
 	return rc;
 }
 
-static int read_from(const struct json_reader *r, json_t *node, bool record, struct val *out, struct err *e)
+static int read_from(const struct json_reader *r, json_t *node, bool record, struct json_hint hint, struct val *out,
+	struct err *e)
 {
 	struct reading *g = calloc(1, sizeof *g);
 	if (!g)
 		return no_memory(r, e);
 	g->r = r;
 	g->e = e;
-	int rc = record ? push_level(g, (struct level){ .node = node, .kind = IN_RECORD, .iter = json_object_iter(node) }) :
-		begin(g, node);
+	int rc = record ? push_level(g, (struct level){ .node = node, .kind = IN_RECORD, .iter = json_object_iter(node),
+			.hint = hint }) : begin(g, node, hint);
 	if (!rc)
 		rc = read_levels(g);
 	if (!rc)
@@ -381,14 +454,14 @@ static int read_from(const struct json_reader *r, json_t *node, bool record, str
 	return rc;
 }
 
-int json_value(const struct json_reader *r, json_t *node, struct val *out, struct err *e)
+int json_value(const struct json_reader *r, json_t *node, struct json_hint hint, struct val *out, struct err *e)
 {
-	return read_from(r, node, false, out, e);
+	return read_from(r, node, false, hint, out, e);
 }
 
-int json_record(const struct json_reader *r, json_t *node, struct val *out, struct err *e)
+int json_record(const struct json_reader *r, json_t *node, struct json_hint hint, struct val *out, struct err *e)
 {
 	if (!json_is_object(node))
 		return err_set(e, ERR_CONFIG, "%s: expected an object, found something else", r->doc->name);
-	return read_from(r, node, true, out, e);
+	return read_from(r, node, true, hint, out, e);
 }

@@ -34,9 +34,19 @@ struct json_reader {
 	enum policy_mode mode; /* POLICY_STRICT: a malformed escape is an error, not a record */
 };
 
-MUST_CHECK int json_value(const struct json_reader *r, json_t *node, struct val *out, struct err *e);
+/* What the schema says about a value: with it, an entity may be written {type, id} and an extension
+ * value as its text or {fn, arg}. A hint only: a value of another type is read as it stands. */
+struct schema_type;
+struct json_hint {
+	const struct schema_type *type; /* NULL: nothing is known */
+	bool values;                    /* of a record: the type is that of each value (tags) */
+};
+
+MUST_CHECK int json_value(const struct json_reader *r, json_t *node, struct json_hint hint, struct val *out,
+	struct err *e);
 /* An object whose own keys are never escapes: attributes, tags, a context. */
-MUST_CHECK int json_record(const struct json_reader *r, json_t *node, struct val *out, struct err *e);
+MUST_CHECK int json_record(const struct json_reader *r, json_t *node, struct json_hint hint, struct val *out,
+	struct err *e);
 /* {type, id} or {"__entity": {type, id}}. */
 MUST_CHECK int json_uid(const struct json_reader *r, json_t *node, const struct uid **out, struct err *e);
 

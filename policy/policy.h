@@ -45,7 +45,9 @@ MUST_CHECK int policy_load_text(struct policy_world *w, const char *name, const 
 MUST_CHECK int policy_load_schema(struct policy_world *w, const char *name, const char *text, size_t len,
 	struct err *e);
 
-/* Adds entities: Cedar's JSON list of {uid, attrs, parents, tags?}, all of them or none. */
+/* Adds entities: Cedar's JSON list of {uid, attrs, parents, tags?}, all of them or none. When the
+ * schema was loaded before, entities in attributes may be written {type, id} and extension values as
+ * their text, where the schema says so. */
 MUST_CHECK int policy_load_entities(struct policy_world *w, const char *name, const char *text, size_t len,
 	enum policy_mode mode, struct err *e);
 
@@ -127,7 +129,8 @@ const struct policy_value *policy_ip(struct policy_request *r, const char *text,
 const struct policy_value *policy_decimal(struct policy_request *r, const char *text, size_t len);
 const struct policy_value *policy_datetime_ms(struct policy_request *r, int64_t ms_since_1970);
 const struct policy_value *policy_duration_ms(struct policy_request *r, int64_t ms);
-/* A record as Cedar's JSON, such as a context that somebody wrote down. */
+/* A context as Cedar's JSON. When the world has a schema and the action is set, entities may be
+ * written {type, id} and extension values as their text, where the context's type says so. */
 const struct policy_value *policy_json(struct policy_request *r, const char *text, size_t len,
 	enum policy_mode mode);
 

@@ -7,6 +7,7 @@
  */
 #include "policy/ext.h"
 #include "policy/json.h"
+#include "policy/schema.h"
 #include "policy/world.h"
 
 #include <stdio.h>
@@ -181,6 +182,14 @@ const struct policy_value *policy_duration_ms(struct policy_request *r, int64_t 
 	return keep(r, (struct val){ .kind = VAL_DURATION, .i = ms });
 }
 
+/* Attributes of loaded entities have their type from the schema; a context has its action's. */
+static struct json_hint context_hint(const struct policy_request *r)
+{
+	const struct schema *s = r->w->schema;
+	const struct schema_action *a = s && r->uid[VAR_ACTION] ? schema_find_action(s, r->uid[VAR_ACTION]) : NULL;
+	return (struct json_hint){ a && a->applies ? &a->context : NULL, false };
+}
+
 const struct policy_value *policy_json(struct policy_request *r, const char *text, size_t len, enum policy_mode mode)
 {
 	struct json_doc doc;
@@ -189,7 +198,7 @@ const struct policy_value *policy_json(struct policy_request *r, const char *tex
 	int rc = json_read("record", text, len, &doc, &e);
 	const struct json_reader reader = { &doc, &r->arena, &r->w->key, &r->fuel, mode };
 	if (!rc)
-		rc = json_value(&reader, doc.root, &v, &e);
+		rc = json_value(&reader, doc.root, context_hint(r), &v, &e);
 	json_free(&doc);
 	if (!rc && v.kind != VAL_RECORD)
 		rc = err_set(&e, ERR_INPUT, "expected a record, found another value");

@@ -48,7 +48,7 @@ static int action_cmp(const void *x, const void *y)
 	return uid_cmp((*a)->uid, (*b)->uid);
 }
 
-static struct schema_entity *find_entity(const struct schema *s, const struct str *full)
+struct schema_entity *schema_find_entity(const struct schema *s, const struct str *full)
 {
 	struct schema_entity key = { .full = *full }, *k = &key;
 	struct schema_entity **f = s->n_entity ? bsearch(&k, s->entities, s->n_entity, sizeof k, entity_cmp) : NULL;
@@ -169,7 +169,7 @@ static bool as_declared(const struct schema *s, struct schema_type *t, const str
 	if (c) {
 		t->kind = TYPE_COMMON;
 		t->common = c;
-	} else if (find_entity(s, full) || (type_is_action(full) && is_action_type(s, full))) {
+	} else if (schema_find_entity(s, full) || (type_is_action(full) && is_action_type(s, full))) {
 		t->kind = TYPE_ENTITY;
 		t->path = *full;
 	} else {
@@ -231,9 +231,9 @@ static int resolve_refs(const struct resolving *g, struct schema_refs *refs, con
 		int rc = is_absolute(&r->path) ? ERR_OK : full_name(g, ns, &r->path, &full);
 		if (rc)
 			return rc;
-		if (!find_entity(g->s, &full))
+		if (!schema_find_entity(g->s, &full))
 			full = r->path;
-		if (!find_entity(g->s, &full))
+		if (!schema_find_entity(g->s, &full))
 			return fail(g, r->at, "expected an entity type that is declared, found", &r->path);
 		r->path = full;
 	}
@@ -280,10 +280,10 @@ static int check_shadows(const struct resolving *g)
 	static const char what[] = "the name is declared outside of the namespace too:";
 	struct schema *s = g->s;
 	for (uint32_t i = 0; i < s->n_entity; i++)
-		if (s->entity[i].ns.len && (find_entity(s, &s->entity[i].base) || find_common(s, &s->entity[i].base)))
+		if (s->entity[i].ns.len && (schema_find_entity(s, &s->entity[i].base) || find_common(s, &s->entity[i].base)))
 			return fail(g, s->entity[i].at, what, &s->entity[i].base);
 	for (uint32_t i = 0; i < s->n_common; i++)
-		if (s->common[i].ns.len && (find_entity(s, &s->common[i].base) || find_common(s, &s->common[i].base)))
+		if (s->common[i].ns.len && (schema_find_entity(s, &s->common[i].base) || find_common(s, &s->common[i].base)))
 			return fail(g, s->common[i].at, what, &s->common[i].base);
 	for (uint32_t i = 0; i < s->n_action; i++) {
 		struct uid u;

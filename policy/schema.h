@@ -103,7 +103,8 @@ MUST_CHECK int schema_parse(struct parser *p, struct schema *out);
 /* Resolves all names and checks the declarations against one another. */
 MUST_CHECK int schema_resolve(struct parser *p, struct schema *s);
 
-/* The declared action of a uid, or NULL. */
+/* What is declared under a full name (a str with its hash) or uid, or NULL. */
+struct schema_entity *schema_find_entity(const struct schema *s, const struct str *full);
 struct schema_action *schema_find_action(const struct schema *s, const struct uid *u);
 
 /* After the ancestors are known: actions given as entities must be the schema's. */
