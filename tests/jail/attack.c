@@ -211,13 +211,18 @@ static long run_named(const char *name)
 
 /* --- liars: claim before the lock ------------------------------------------------------------------------------ */
 
-static void claim(void)
+static void claim_layers(uint64_t layers)
 {
 	uint8_t frame[FRAME_HEADER_BYTES + FIXED_BYTES];
-	struct locked_fixed body = { .layers = ~0ULL, .n_threads = 1 };
+	struct locked_fixed body = { .layers = layers, .n_threads = 1 };
 	frame_header_put(frame, &(struct frame_header){ .kind = MSG_LOCKED, .length = FIXED_BYTES });
 	memcpy(frame + FRAME_HEADER_BYTES, &body, sizeof body);
 	sys_write_exact(CHANNEL, frame, sizeof frame);
+}
+
+static void claim(void)
+{
+	claim_layers(~0ULL);
 }
 
 static void *idle(void *arg)
@@ -275,6 +280,14 @@ static void lie_two_filters(void)
 	claim();
 	do_silence();
 }
+static void lie_less(void) /* all that can be proved stands; the rest is not even claimed */
+{
+	if (step_close_from(4) < 0)
+		sys_exit_group(3);
+	filter(0);
+	claim_layers(0);
+	do_silence();
+}
 static void lie_other_word(void)
 {
 	static const char junk[96] = "I am locked, honestly.";
@@ -289,7 +302,7 @@ static const struct {
 	{ "lie-nothing", lie_nothing },           { "lie-no-filter", lie_no_filter },
 	{ "lie-other-thread", lie_other_thread }, { "lie-more-threads", lie_more_threads },
 	{ "lie-keeps-fd", lie_keeps_fd },         { "lie-two-filters", lie_two_filters },
-	{ "lie-other-word", lie_other_word },
+	{ "lie-other-word", lie_other_word },     { "lie-less", lie_less },
 };
 
 /* What stands around this process before it locks itself: the layers that cannot be seen from outside.

@@ -201,6 +201,21 @@ static int watch(const struct harness *h, struct worker *w, struct outcome *r, s
 	return ERR_OK;
 }
 
+/* src as the inside of a JSON string. */
+static char *json(char *out, size_t cap, const char *src)
+{
+	size_t n = 0;
+	for (; *src && n + 7 < cap; src++) {
+		unsigned char c = (unsigned char)*src;
+		if (c < 32 || c == '"' || c == '\\')
+			n += (size_t)snprintf(out + n, cap - n, "\\u%04x", c);
+		else
+			out[n++] = *src;
+	}
+	out[n] = 0;
+	return out;
+}
+
 static const char *end_word(const struct outcome *r)
 {
 	if (r->verdict == VERDICT_REFUSED)
@@ -219,7 +234,7 @@ static void print_outcome(const char *attempt, const struct worker *w, const str
 	printf("{\"attempt\": \"%s\", \"end\": \"%s\", \"verdict\": \"%s\", \"signal\": %d, \"exit\": %d, "
 	       "\"ret\": %" PRId64 ", \"fds_listed\": %s, \"locked_us\": %" PRId64 ", \"layers\": \"%s\", "
 	       "\"missing\": \"%s\"}\n",
-	       err_escape(a, sizeof a, attempt, strlen(attempt)), end_word(r), verdict_name(r->verdict),
+	       json(a, sizeof a, attempt), end_word(r), verdict_name(r->verdict),
 	       r->end.by_signal ? r->end.code : 0, r->end.by_signal ? 0 : r->end.code, r->ret,
 	       w->fds_listed ? "true" : "false", us, layers_text(layers, b, sizeof b),
 	       layers_text(missing, c, sizeof c));
@@ -230,8 +245,8 @@ static void print_error(const char *attempt, const struct err *e)
 {
 	char a[600], t[ERR_TEXT_MAX_BYTES * 2];
 	printf("{\"attempt\": \"%s\", \"end\": \"refused\", \"error\": \"%s\", \"text\": \"%s\"}\n",
-	       err_escape(a, sizeof a, attempt, strlen(attempt)), err_name(e->code),
-	       err_escape(t, sizeof t, e->text, strlen(e->text)));
+	       json(a, sizeof a, attempt), err_name(e->code),
+	       json(t, sizeof t, e->text));
 	fflush(stdout);
 }
 

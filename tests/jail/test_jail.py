@@ -214,13 +214,15 @@ def test_cpu_limit_is_the_last_resort(place):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("lie", ["lie-nothing", "lie-no-filter", "lie-other-thread", "lie-more-threads",
-                                 "lie-two-filters", "lie-other-word", "lie-keeps-fd"])
+                                 "lie-two-filters", "lie-other-word", "lie-keeps-fd", "lie-less"])
 def test_liars_are_ended(place, mode, lie):
     r = one(place, mode, "--optional", "shipped", "--threads", 2 if lie == "lie-other-thread" else 1, lie)
     if lie == "lie-keeps-fd" and mode == "root":
         assert r["fds_listed"] is False  # the list is closed to the broker there, and the record says so
         return
     assert r["end"] == "refused" and r["error"] in ("wall", "protocol", "worker-crash"), r
+    if lie == "lie-less":
+        assert "lacks dumpable" in r["text"], r
 
 
 # --- every step made to fail -------------------------------------------------------------------------------------
@@ -441,8 +443,8 @@ def test_what_the_program_finds_around_it(place, mode):
 @pytest.mark.skipif(not ROOT, reason="looks into other users' processes")
 def test_what_root_sees_of_a_worker(place):
     """Uid of its own, empty network, empty read-only root, no environment: by /proc, as root."""
-    p = subprocess.Popen(command(place, "root", ["--optional", "shipped", "--stay", "spin"]), stdout=subprocess.PIPE,
-                         text=True, start_new_session=True)
+    p = subprocess.Popen(["setpriv", "--groups=4,27"] + command(place, "root", ["--optional", "shipped", "--stay", "spin"]),
+                         stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
         _, worker, _ = p.stdout.readline().split()
         proc = f"/proc/{worker}"
