@@ -41,9 +41,9 @@ static struct pool *start(unsigned n, void **mem, void **stacks)
 {
 	struct pool *p = NULL;
 	*mem = aligned_alloc(64, (pool_bytes(n) + 63) & ~(size_t)63);
-	*stacks = aligned_alloc(4096, n * (size_t)(1 << 18));
+	*stacks = aligned_alloc(4096, n * (size_t)(1 << 20));
 	assert_true(*mem && *stacks);
-	assert_int_equal(pool_start(&p, *mem, n, *stacks, 1 << 18), 0);
+	assert_int_equal(pool_start(&p, *mem, n, *stacks, 1 << 20), 0);
 	assert_int_equal(pool_threads(p), n);
 	return p;
 }

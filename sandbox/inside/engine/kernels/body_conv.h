@@ -99,8 +99,9 @@ static void nchw_patch(const struct conv *c, const float *x, int64_t ih, int64_t
 		}
 }
 
-/* A tile's positions: grid cells q0..q1-1 of a phase. */
+/* Where the next tile's positions are: grid cell (i, j) of a phase and on. */
 struct place {
+	int64_t i, j;
 	const struct conv *c;
 	const struct phase *f;
 	const float *x;
@@ -110,14 +111,39 @@ struct place {
 	int64_t depth;         /* NCHW: steps of k */
 };
 
-static void tile_place(const struct place *a, struct tile *t, int64_t q0, int64_t q1)
+/* Positions in one row of the grid: addresses go up by a constant. */
+static INLINE bool place_row(const struct place *a, struct tile *t, int64_t i, int64_t j, int64_t n)
 {
 	const struct conv *c = a->c;
 	const struct phase *f = a->f;
 	int64_t cell = c->x_nchw ? 1 : 16;
-	int64_t i = q0 / f->grid_w, j = q0 % f->grid_w;
+	int64_t ih = i * f->in_h + f->at_h, iw = j * f->in_w + f->at_w;
+	const float *x = a->x + (ih * c->w_in + iw) * cell;
+	int64_t out = ((i * f->out_h + f->from_h) * c->w_out + j * f->out_w + f->from_w) * 16;
+	for (int64_t p = 0; p < n; p++) {
+		t->xp[p] = x + p * f->in_w * cell;
+		t->yp[p] = a->y + out + p * f->out_w * 16;
+	}
+	if (a->residual)
+		for (int64_t p = 0; p < n; p++)
+			t->rp[p] = a->residual + out + p * f->out_w * 16;
+	bool inside = ih + f->dh_min >= 0 && ih + f->dh_max < c->h_in && iw + f->dw_min >= 0 &&
+	              iw + (n - 1) * f->in_w + f->dw_max < c->w_in;
+	for (int64_t p = 0; !inside && p < n; p++) {
+		t->ih[p] = ih;
+		t->iw[p] = iw + p * f->in_w;
+	}
+	return inside;
+}
+
+/* Positions that run over the end of a row. */
+static bool place_rows(const struct place *a, struct tile *t, int64_t i, int64_t j, int64_t n)
+{
+	const struct conv *c = a->c;
+	const struct phase *f = a->f;
+	int64_t cell = c->x_nchw ? 1 : 16;
 	bool inside = true;
-	for (int64_t p = 0; p < q1 - q0; p++) {
+	for (int64_t p = 0; p < n; p++) {
 		int64_t ih = i * f->in_h + f->at_h, iw = j * f->in_w + f->at_w;
 		int64_t out = (i * f->out_h + f->from_h) * c->w_out + j * f->out_w + f->from_w;
 		t->ih[p] = ih;
@@ -133,12 +159,23 @@ static void tile_place(const struct place *a, struct tile *t, int64_t q0, int64_
 			i++;
 		}
 	}
+	return inside;
+}
+
+/* Fills in the next n grid cells and moves the place on. */
+static INLINE void tile_place(struct place *a, struct tile *t, int64_t n)
+{
+	const struct conv *c = a->c;
+	int64_t i = a->i, j = a->j;
+	bool inside = j + n <= a->f->grid_w ? place_row(a, t, i, j, n) : place_rows(a, t, i, j, n);
+	a->i += (j + n) / a->f->grid_w;
+	a->j = (j + n) % a->f->grid_w;
 	if (!c->x_nchw) {
 		t->mode = inside ? TILE_TAPS : TILE_BORDER;
 		return;
 	}
 	t->mode = inside ? TILE_OFFSETS : TILE_ROWS;
-	for (int64_t p = 0; !inside && p < q1 - q0; p++) {
+	for (int64_t p = 0; !inside && p < n; p++) {
 		nchw_patch(c, a->x, t->ih[p], t->iw[p], a->patches + p * a->depth);
 		t->xp[p] = a->patches + p * a->depth;
 	}
@@ -162,8 +199,8 @@ static void conv_block(const struct conv_job *j, const struct phase *f, int64_t 
 	if (end && g == c->groups - 1) /* the lanes beyond C_out: to the end of the block */
 		t.store_lanes += (int)((16 - c->c_out % 16) % 16);
 	int64_t y_off = n * j->y_image + ch / 16 * t.y_block;
-	struct place a = { c, f, c->x + n * j->x_image, c->y + y_off,
-		               c->residual ? c->residual + y_off : NULL, NULL, gi * taps };
+	struct place a = { .c = c, .f = f, .x = c->x + n * j->x_image, .y = c->y + y_off,
+		               .residual = c->residual ? c->residual + y_off : NULL, .depth = gi * taps };
 	t.x = a.x;
 	if (c->x_nchw) {
 		t.offsets = (int64_t *)(void *)scratch;
@@ -178,16 +215,18 @@ static void conv_block(const struct conv_job *j, const struct phase *f, int64_t 
 		pass = gi;
 	const float *w = c->packed_w + (g * conv_group_blocks(c) + b0) * t.w_block;
 	int64_t parts = div_up(q1 - q0, tile_p[nb - 1]);
-	for (int64_t k = 0; k < gi; k += pass) {
+	for (int64_t k = 0; parts && k < gi; k += pass) {
 		t.c0 = g * gi + k;
 		t.c1 = g * gi + min_i(gi, k + pass);
 		t.w = w + k * taps * 16;
 		t.first = k == 0;
 		t.last = k + pass >= gi;
+		a.i = q0 / f->grid_w;
+		a.j = q0 % f->grid_w;
 		for (int64_t i = 0; i < parts; i++) {
-			int64_t u = q0 + even_cut(q1 - q0, parts, i), v = q0 + even_cut(q1 - q0, parts, i + 1);
-			tile_place(&a, &t, u, v);
-			tile_fns[nb - 1][v - u - 1](&t);
+			int64_t cells = (q1 - q0) / parts + (i < (q1 - q0) % parts);
+			tile_place(&a, &t, cells);
+			tile_fns[nb - 1][cells - 1](&t);
 		}
 	}
 }
@@ -245,16 +284,31 @@ static INLINE void dw_run(int P, int64_t kh, int64_t kw, int64_t step, const str
 	}
 }
 
-/* One output cell anywhere. */
-static v16 dw_cell(const struct conv *c, const float *x, int64_t ih, int64_t iw, const float *w, v16 acc)
+/* P output cells of one row anywhere: every tap of every cell is looked at. */
+static INLINE void dw_edge(int P, const struct conv *c, const float *x, int64_t ih, const int64_t *iw,
+                           const float *w, v16 acc[DW_P])
 {
-	for (int64_t h = 0; h < c->kh; h++)
+	for (int64_t h = 0; h < c->kh; h++) {
+		int64_t r = ih + h * c->dil_h;
+		bool in = (uint64_t)r < (uint64_t)c->h_in;
+		const float *row = x + (in ? r : 0) * c->w_in * 16;
 		for (int64_t k = 0; k < c->kw; k++, w += 16) {
-			int64_t r = ih + h * c->dil_h, s = iw + k * c->dil_w;
-			bool in = (uint64_t)r < (uint64_t)c->h_in && (uint64_t)s < (uint64_t)c->w_in;
-			acc = v_fma(in ? v_load(x + (r * c->w_in + s) * 16) : v_set1(0.0f), v_load(w), acc);
+			v16 b = v_load(w);
+			UNROLL
+			for (int p = 0; p < P; p++) {
+				int64_t s = iw[p] + k * c->dil_w;
+				bool inside = in && (uint64_t)s < (uint64_t)c->w_in;
+				acc[p] = v_fma(v_load(inside ? row + s * 16 : zeros), b, acc[p]);
+			}
 		}
-	return acc;
+	}
+}
+
+/* An activation out of line: many copies of it would stand in the row kernels otherwise. */
+static __attribute__((noinline)) v16 act_far(const struct activation *a, v16 v)
+{
+	v = m_act(a, v);
+	return a->post ? v_fma(v, v_set1(a->post_mul), v_set1(a->post_add)) : v;
 }
 
 /* Residual, activation, padded lanes; n cells from y on. */
@@ -266,10 +320,10 @@ static INLINE void dw_end(int P, const struct tile *t, float *y, const float *re
 		v16 v = res ? v_add(acc[p], v_load(res + p * 16)) : acc[p];
 		if (t->act_is_clip) {
 			v = m_clip(v, lo, hi);
+		} else if (!t->slow_end) {
+			v = tile_act(t, v, lo, hi);
 		} else {
-			v = t->act->kind == ACT_HARDSWISH ? v_mul(v, m_hardsigmoid(v, t->act->alpha, t->act->beta))
-			                                  : m_act(t->act, v);
-			v = t->act->post ? v_fma(v, v_set1(t->act->post_mul), v_set1(t->act->post_add)) : v;
+			v = act_far(t->act, v);
 		}
 		v = m_one_nan(v);
 		v_store(y + p * 16, t->lanes == 16 ? v : v_keep(v, t->lanes));
@@ -287,21 +341,39 @@ static INLINE void dw_row(int64_t kh, int64_t kw, int64_t step, const struct con
 	int64_t hi = room < 0 ? lo : min_i(room / c->stride_w + 1, c->w_out);
 	hi = hi < lo ? lo : hi;
 	v16 acc[DW_P];
+	if (hi - lo < DW_P)
+		hi = lo;
+	for (int64_t o = lo; o < hi; o += DW_P) {
+		o = o + DW_P > hi ? hi - DW_P : o; /* the last run overlaps: the same bits again */
+		UNROLL
+		for (int p = 0; p < DW_P; p++)
+			acc[p] = bias;
+		dw_run(DW_P, kh, kw, step, c, x, ih, o * c->stride_w - c->pad_left, w, acc);
+		dw_end(DW_P, t, y + o * 16, res ? res + o * 16 : NULL, acc);
+	}
 	for (int64_t o = 0; o < c->w_out;) {
-		int64_t iw = o * c->stride_w - c->pad_left;
-		const float *r = res ? res + o * 16 : NULL;
-		if (o >= lo && o + DW_P <= hi) {
-			UNROLL
-			for (int p = 0; p < DW_P; p++)
-				acc[p] = bias;
-			dw_run(DW_P, kh, kw, step, c, x, ih, iw, w, acc);
-			dw_end(DW_P, t, y + o * 16, r, acc);
-			o += DW_P;
-		} else {
-			acc[0] = dw_cell(c, x, ih, iw, w, bias);
-			dw_end(1, t, y + o * 16, r, acc);
-			o++;
+		int64_t cell[DW_EDGE], iw[DW_EDGE];
+		int n = 0;
+		for (; n < DW_EDGE && o < c->w_out; o++) {
+			if (o == lo)
+				o = hi;
+			if (o == c->w_out)
+				break;
+			cell[n] = o;
+			iw[n++] = o * c->stride_w - c->pad_left;
 		}
+		if (n == 0)
+			break;
+		for (int i = n; i < DW_EDGE; i++)
+			iw[i] = iw[0]; /* computed and thrown away */
+		UNROLL
+		for (int p = 0; p < DW_EDGE; p++)
+			acc[p] = bias;
+		dw_edge(DW_EDGE, c, x, ih, iw, w, acc);
+		UNROLL
+		for (int p = 0; p < DW_EDGE; p++)
+			if (p < n)
+				dw_end(1, t, y + cell[p] * 16, res ? res + cell[p] * 16 : NULL, acc + p);
 	}
 }
 

@@ -42,17 +42,22 @@ struct tile {
 	int lane0;                      /* first lane of y; not 0 only in grouped convolutions */
 	const struct activation *act;
 	float lo, hi;                   /* the activation as a clip, when act_is_clip */
-	bool act_is_clip;
+	bool act_is_clip;               /* NONE, RELU, CLIP without a tail: two operations */
+	bool act_is_swish;              /* HARDSWISH; with act_is_clip unset and slow_end unset else a clip and a tail */
+	bool slow_end;                  /* everything else, and y across block borders: tile_finish */
 };
 
 /* What a tap outside the image reads: as many zeros as one channel block has. */
 static const float zeros[16] __attribute__((aligned(64)));
 
-/* NONE, RELU and CLIP are one pair of operations: the fast epilogue. */
+/* Chooses the epilogue; lane0 is set before. */
 static void tile_act_set(struct tile *t, const struct activation *a)
 {
+	bool clip = a->kind == ACT_NONE || a->kind == ACT_RELU || a->kind == ACT_CLIP;
 	t->act = a;
-	t->act_is_clip = !a->post && (a->kind == ACT_NONE || a->kind == ACT_RELU || a->kind == ACT_CLIP);
+	t->act_is_clip = clip && !a->post;
+	t->act_is_swish = a->kind == ACT_HARDSWISH;
+	t->slow_end = t->lane0 || !(clip || t->act_is_swish);
 	t->lo = a->kind == ACT_RELU ? 0.0f : a->kind == ACT_CLIP ? a->alpha : -F_INF;
 	t->hi = a->kind == ACT_CLIP ? a->beta : F_INF;
 }
@@ -200,8 +205,10 @@ static INLINE void tile_start(int P, int NB, v16 acc[P_LIMIT][NB_LIMIT], const s
 		UNROLL
 		for (int p = 0; p < P; p++) {
 			UNROLL
-			for (int j = 0; j < NB; j++)
-				acc[p][j] = v_load_part(t->yp[p] + j * t->y_block, 0, j == NB - 1 ? t->store_lanes : 16);
+			for (int j = 0; j < NB - 1; j++)
+				acc[p][j] = v_load(t->yp[p] + j * t->y_block);
+			const float *y = t->yp[p] + (NB - 1) * t->y_block;
+			acc[p][NB - 1] = t->store_lanes == 16 ? v_load(y) : v_load_part(y, 0, t->store_lanes);
 		}
 		return;
 	}
@@ -216,9 +223,21 @@ static INLINE void tile_start(int P, int NB, v16 acc[P_LIMIT][NB_LIMIT], const s
 	}
 }
 
+/* Activations whose few operations are worth doing in registers. */
+static INLINE v16 tile_act(const struct tile *t, v16 v, v16 lo, v16 hi)
+{
+	if (t->act_is_swish)
+		v = v_mul(v, m_hardsigmoid(v, t->act->alpha, t->act->beta));
+	else
+		v = m_clip(v, lo, hi);
+	if (t->act->post)
+		v = v_fma(v, v_set1(t->act->post_mul), v_set1(t->act->post_add));
+	return v;
+}
+
 static INLINE void tile_end(int P, int NB, v16 acc[P_LIMIT][NB_LIMIT], const struct tile *t)
 {
-	if (t->last && (t->lane0 || !t->act_is_clip)) {
+	if (t->last && t->slow_end) {
 		float raw[P_LIMIT * NB_LIMIT * 16] __attribute__((aligned(64)));
 		UNROLL
 		for (int p = 0; p < P; p++) {
@@ -231,14 +250,29 @@ static INLINE void tile_end(int P, int NB, v16 acc[P_LIMIT][NB_LIMIT], const str
 	}
 	if (t->last) {
 		v16 lo = v_set1(t->lo), hi = v_set1(t->hi);
-		UNROLL
-		for (int p = 0; p < P; p++) {
+		if (t->has_residual) {
 			UNROLL
-			for (int j = 0; j < NB; j++) {
-				if (t->has_residual)
-					acc[p][j] = v_add(acc[p][j], v_load_part(t->rp[p] + j * t->y_block, 0,
-					                                         j == NB - 1 ? t->lanes : 16));
-				acc[p][j] = m_one_nan(m_clip(acc[p][j], lo, hi));
+			for (int p = 0; p < P; p++) {
+				UNROLL
+				for (int j = 0; j < NB - 1; j++)
+					acc[p][j] = v_add(acc[p][j], v_load(t->rp[p] + j * t->y_block));
+				const float *r = t->rp[p] + (NB - 1) * t->y_block;
+				acc[p][NB - 1] = v_add(acc[p][NB - 1], t->lanes == 16 ? v_load(r) : v_load_part(r, 0, t->lanes));
+			}
+		}
+		if (t->act_is_clip) {
+			UNROLL
+			for (int p = 0; p < P; p++) {
+				UNROLL
+				for (int j = 0; j < NB; j++)
+					acc[p][j] = m_one_nan(m_clip(acc[p][j], lo, hi));
+			}
+		} else {
+			UNROLL
+			for (int p = 0; p < P; p++) {
+				UNROLL
+				for (int j = 0; j < NB; j++)
+					acc[p][j] = m_one_nan(tile_act(t, acc[p][j], lo, hi));
 			}
 		}
 	}
@@ -248,10 +282,11 @@ static INLINE void tile_end(int P, int NB, v16 acc[P_LIMIT][NB_LIMIT], const str
 		for (int j = 0; j < NB - 1; j++)
 			v_store(t->yp[p] + j * t->y_block, acc[p][j]);
 	}
-	if (t->lanes == 16) {
+	if (t->store_lanes == 16) {
 		UNROLL
 		for (int p = 0; p < P; p++)
-			v_store(t->yp[p] + (NB - 1) * t->y_block, acc[p][NB - 1]);
+			v_store(t->yp[p] + (NB - 1) * t->y_block,
+			        t->lanes == 16 ? acc[p][NB - 1] : v_keep(acc[p][NB - 1], t->lanes));
 	} else {
 		UNROLL
 		for (int p = 0; p < P; p++)

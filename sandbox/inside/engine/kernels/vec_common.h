@@ -18,9 +18,11 @@
 #define INLINE inline
 #define UNROLL
 #define DW_P 1
+#define DW_EDGE 1
 #else
 #define INLINE inline __attribute__((always_inline))
-#define DW_P 8
+#define DW_P 8    /* cells of a depthwise run */
+#define DW_EDGE 4 /* ... of a run with border checks */
 #ifdef __clang__
 #define UNROLL _Pragma("unroll")
 #else
