@@ -92,7 +92,7 @@ fuzz_pb_OBJS := $(PROTO_OBJS)
 fuzz_pb_LIBS := -lprotobuf-c
 
 # Notes and digests: libsodium and libcrypto; never in the worker or the jailer.
-PROTO_CRYPTO := proto/hash.o proto/note.o
+PROTO_CRYPTO := proto/hash.o proto/note.o proto/b64.o
 PROTO_CRYPTO_LIBS := -lsodium -lcrypto
 UNIT_TESTS += unit_proto_hash unit_proto_note
 unit_proto_hash_OBJS := $(PROTO_CRYPTO) proto/err.o
@@ -129,10 +129,10 @@ $(B)/bin/fumehood-auditor: $$(addprefix $(B)/obj/,$$(AUDITOR_OBJS))
 	$(Q)$(CC) $(SAN) -pie $(LDHARD) -o $@ $(filter %.o,$^) $(AUDIT_LIBS)
 
 AUDIT_TEST_OBJS  := $(AUDIT_OBJS) $(AUDIT_WRITE_OBJS) $(PROTO_CRYPTO) $(PROTO_OBJS)
-AUDIT_TESTS := unit_audit_tree unit_audit_receipt unit_audit_segment unit_audit_writer unit_audit_tamper
+AUDIT_TESTS := unit_audit_tree unit_audit_receipt
 UNIT_TESTS += $(AUDIT_TESTS)
 $(foreach t,$(AUDIT_TESTS),$(eval $(t)_OBJS := $(AUDIT_TEST_OBJS)) $(eval $(t)_LIBS := $(AUDIT_LIBS)))
-FUZZERS += fuzz_audit_segment fuzz_audit_verify
+#FUZZERS += fuzz_audit_segment fuzz_audit_verify
 $(foreach t,fuzz_audit_segment fuzz_audit_verify,$(eval $(t)_OBJS := $(AUDIT_TEST_OBJS)) $(eval $(t)_LIBS := $(AUDIT_LIBS)))
 
 # ---- sandbox/outside and sandbox/wall: jailer (static, musl), spawn, wall, filters ----

@@ -5,17 +5,16 @@
  */
 #include "audit/checkpoint.h"
 
-#include <sodium.h>
+#include "proto/b64.h"
+
 #include <stdio.h>
 #include <string.h>
-
-#define ROOT_B64_BYTES 44
 
 int checkpoint_sign(const struct note_signer *key, const struct checkpoint *c, char out[CHECKPOINT_MAX_BYTES],
                     size_t *len, struct err *e)
 {
-	char text[NOTE_NAME_MAX_BYTES + 80], root[ROOT_B64_BYTES + 1];
-	sodium_bin2base64(root, sizeof root, c->root, HASH_BYTES, sodium_base64_VARIANT_ORIGINAL);
+	char text[NOTE_NAME_MAX_BYTES + 80], root[B64_LEN(HASH_BYTES) + 1];
+	b64_put(c->root, HASH_BYTES, root);
 	int n = snprintf(text, sizeof text, "%s\n%llu\n%s\n", key->key.name, (unsigned long long)c->size, root);
 	return note_sign(text, (size_t)n, key, 1, out, CHECKPOINT_MAX_BYTES, len, e);
 }
@@ -42,9 +41,8 @@ int checkpoint_parse(const struct note *n, const char *origin, struct checkpoint
 		               err_escape(shown, sizeof shown, origin, strlen(origin)));
 	if (!line_next(&p, end, &line, &len) || !note_decimal(line, len, &out->size))
 		return err_set(e, ERR_LOG, "checkpoint: its second line is not a tree size");
-	if (!line_next(&p, end, &line, &len) || len != ROOT_B64_BYTES ||
-	    sodium_base642bin(out->root, HASH_BYTES, line, len, NULL, &root_len, NULL,
-	                      sodium_base64_VARIANT_ORIGINAL) != 0 || root_len != HASH_BYTES)
+	if (!line_next(&p, end, &line, &len) || !b64_get(line, len, out->root, HASH_BYTES, &root_len) ||
+	    root_len != HASH_BYTES)
 		return err_set(e, ERR_LOG, "checkpoint: its third line is not a root hash");
 	while (line_next(&p, end, &line, &len))
 		if (len == 0)

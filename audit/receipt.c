@@ -13,13 +13,13 @@
  */
 #include "audit/audit.h"
 
-#include <sodium.h>
+#include "proto/b64.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define HASH_B64_BYTES 44
-#define B64 sodium_base64_VARIANT_ORIGINAL
+#define HASH_B64_BYTES B64_LEN(HASH_BYTES)
 static const char header[] = "c2sp.org/tlog-proof@v1\n";
 
 int receipt_format(uint64_t index, const struct tree_proof *proof, const char *checkpoint, size_t checkpoint_len,
@@ -31,7 +31,7 @@ int receipt_format(uint64_t index, const struct tree_proof *proof, const char *c
 		return err_set(e, ERR_NOMEM, "receipt: no memory");
 	size_t at = (size_t)snprintf(p, cap, "%sindex %llu\n", header, (unsigned long long)index);
 	for (unsigned i = 0; i < proof->n; i++) {
-		sodium_bin2base64(p + at, cap - at, proof->hash[i], HASH_BYTES, B64);
+		b64_put(proof->hash[i], HASH_BYTES, p + at);
 		at += HASH_B64_BYTES;
 		p[at++] = '\n';
 	}
@@ -85,8 +85,7 @@ static int front_parse(struct lines *l, uint64_t *index, struct tree_proof *proo
 	for (proof->n = 0; line_next(l, &line, &len); proof->n++) {
 		if (len == 0)
 			return ERR_OK;
-		if (proof->n == TREE_PROOF_MAX || len != HASH_B64_BYTES ||
-		    sodium_base642bin(proof->hash[proof->n], HASH_BYTES, line, len, NULL, &n, NULL, B64) != 0 ||
+		if (proof->n == TREE_PROOF_MAX || !b64_get(line, len, proof->hash[proof->n], HASH_BYTES, &n) ||
 		    n != HASH_BYTES)
 			return malformed(e, "a proof line is not a hash");
 	}

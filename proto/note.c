@@ -5,6 +5,7 @@
  */
 #include "proto/note.h"
 
+#include "proto/b64.h"
 #include "proto/hash.h"
 #include "proto/mem.h"
 
@@ -20,8 +21,6 @@ static const char skey_prefix[] = "PRIVATE+KEY+";
 #define KEY_BLOB_BYTES (1 + NOTE_KEY_BYTES)
 #define COSIG_TIME_BYTES 8
 #define COSIG_TIME_MAX INT64_MAX /* tlog-cosignature: timestamps must not exceed 2^63-1 */
-#define B64 sodium_base64_VARIANT_ORIGINAL
-#define B64_BYTES(n) (((n) + 2) / 3 * 4)
 
 /* --- characters ----------------------------------------------------------------------------- */
 
@@ -90,12 +89,6 @@ bool note_decimal(const char *text, size_t len, uint64_t *out)
 		v = ck_add(ck_mul(v, ck_u64(10)), ck_u64((uint64_t)(text[i] - '0')));
 	}
 	return ck_get(v, UINT64_MAX, out);
-}
-
-/* Decodes all of text, strictly; false when it does not fit cap. */
-static bool b64_get(const char *text, size_t len, uint8_t *out, size_t cap, size_t *out_len)
-{
-	return len > 0 && sodium_base642bin(out, cap, text, len, NULL, out_len, NULL, B64) == 0;
 }
 
 /* --- keys ------------------------------------------------------------------------------------- */
@@ -176,10 +169,10 @@ int note_vkey_parse(const char *text, size_t len, struct note_key *out, struct e
 static void key_text_put(const struct note_key *k, const uint8_t key[NOTE_KEY_BYTES], char *out, size_t cap)
 {
 	uint8_t blob[KEY_BLOB_BYTES];
-	char b64[B64_BYTES(KEY_BLOB_BYTES) + 1];
+	char b64[B64_LEN(KEY_BLOB_BYTES) + 1];
 	blob[0] = k->type;
 	memcpy(blob + 1, key, NOTE_KEY_BYTES);
-	sodium_bin2base64(b64, sizeof b64, blob, sizeof blob, B64);
+	b64_put(blob, sizeof blob, b64);
 	snprintf(out, cap, "%s+%02x%02x%02x%02x+%s", k->name, k->id[0], k->id[1], k->id[2], k->id[3], b64);
 	sodium_memzero(blob, sizeof blob);
 	sodium_memzero(b64, sizeof b64);
@@ -413,10 +406,10 @@ static bool line_put(const struct note_key *k, const uint8_t *tail, size_t tail_
                      size_t *at)
 {
 	uint8_t blob[NOTE_ID_BYTES + COSIG_TIME_BYTES + NOTE_SIG_BYTES];
-	char b64[B64_BYTES(sizeof blob) + 1];
+	char b64[B64_LEN(sizeof blob) + 1];
 	memcpy(blob, k->id, NOTE_ID_BYTES);
 	memcpy(blob + NOTE_ID_BYTES, tail, tail_len);
-	sodium_bin2base64(b64, sizeof b64, blob, NOTE_ID_BYTES + tail_len, B64);
+	b64_put(blob, NOTE_ID_BYTES + tail_len, b64);
 	size_t name_len = strlen(k->name), b64_len = strlen(b64), need = DASH_BYTES + name_len + 1 + b64_len + 1;
 	if (*at > cap || need > cap - *at)
 		return false;

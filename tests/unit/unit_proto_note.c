@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Signed notes: the published vectors, and an attempt at each refusal. */
+#include "proto/b64.h"
 #include "proto/note.h"
 
 #include <setjmp.h>
@@ -176,6 +177,7 @@ static void test_malformed(void **state)
 		{ "key id alone", "text\n\n" DASH "a AAAAAA==\n" },
 		{ "no padding", "text\n\n" DASH "a AAAAAAA\n" },
 		{ "spare bits", "text\n\n" DASH "a AAAAAAB=\n" },
+		{ "a letter outside ASCII in the base64", "text\n\n" DASH "a AAAAA\xc2\xb2" "A\n" },
 		{ "url-safe alphabet", "text\n\n" DASH "a AAAA-_A=\n" },
 		{ "text among the signatures", "text\n\n" DASH "a AAAAAAA=\nmore\n" },
 	};
@@ -359,6 +361,42 @@ static void test_unsignable_text(void **state)
 	assert_memory_equal(&back, &bad.key, sizeof back);
 }
 
+/* Strictly one text per value, whatever bytes come: compared with encoding again. */
+static void test_base64(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *bytes, *text;
+	} rows[] = { { "", "" }, { "f", "Zg==" }, { "fo", "Zm8=" }, { "foo", "Zm9v" }, { "foob", "Zm9vYg==" },
+		     { "fooba", "Zm9vYmE=" }, { "foobar", "Zm9vYmFy" } }; /* RFC 4648, section 10 */
+	static const char *const bad[] = { "Z", "Zg", "Zg=", "Zg===", "Zh==", "Zm9=", "====", "=", "A===", "Zg==Zg==",
+		                           "Zm 9v", "Zm9v\n", "Zm-v" };
+	char text[16];
+	uint8_t out[8];
+	size_t n;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		b64_put(rows[i].bytes, strlen(rows[i].bytes), text);
+		assert_string_equal(text, rows[i].text);
+		assert_true(b64_get(text, strlen(text), out, strlen(rows[i].bytes), &n));
+		assert_int_equal(n, strlen(rows[i].bytes));
+		assert_memory_equal(out, rows[i].bytes, n);
+		if (n)
+			assert_false(b64_get(text, strlen(text), out, n - 1, &n));
+	}
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		assert_false(b64_get(bad[i], strlen(bad[i]), out, sizeof out, &n));
+	for (int c = 0; c < 256; c++) {
+		for (size_t at = 0; at < 4; at++) {
+			char in[5] = "QUJD", back[8];
+			in[at] = (char)c;
+			if (!b64_get(in, 4, out, sizeof out, &n))
+				continue;
+			b64_put(out, n, back);
+			assert_memory_equal(in, back, 4);
+		}
+	}
+}
+
 static void test_decimal(void **state)
 {
 	(void)state;
@@ -387,6 +425,7 @@ int main(void)
 		cmocka_unit_test(test_bad_vkeys),
 		cmocka_unit_test(test_small_order_key),
 		cmocka_unit_test(test_unsignable_text),
+		cmocka_unit_test(test_base64),
 		cmocka_unit_test(test_decimal),
 	};
 	return sodium_init() < 0 || cmocka_run_group_tests(tests, NULL, NULL);
