@@ -143,7 +143,7 @@ JAILER_OBJS  := sandbox/outside/jailer.o sandbox/outside/jail_once.o sandbox/out
 # WALL_OBJS: what broker and auditor need to wall themselves. SPAWN_OBJS: the broker's hold on the jailer.
 WALL_OBJS    := $(STEP_OBJS) sandbox/wall/wall.o sandbox/wall/probe.o
 SPAWN_OBJS   := sandbox/outside/spawn.o sandbox/outside/verify.o sandbox/outside/verdict.o \
-                sandbox/outside/memfd.o
+                sandbox/outside/memfd.o sandbox/outside/attempt.o
 # START_OBJS: a worker's way from exec to "locked" (with PROTO_CORE and KERNEL_OBJS).
 START_OBJS   := sandbox/inside/start.o sandbox/wall/process.o sandbox/wall/fds.o sandbox/wall/seccomp.o
 ATTACK_OBJS  := tests/jail/attack.o $(START_OBJS) sandbox/inside/engine/kernels/pool.o $(PROTO_CORE)

@@ -2,7 +2,7 @@
  *
  * fumehood-attack: stands in the worker's place and belongs to the attacker. It locks itself with the
  * worker's own start.c and filter bytes, says "locked", waits for one byte on the channel, and then
- * makes the one attempt that its "model" names (attempts.h). If it lives on, it says what the kernel
+ * makes the one attempt that its "model" names (sandbox/outside/attempt.h). If it lives on, it says what the kernel
  * returned and ends.
  *
  * A few named attempts lie before the lock: they claim to be locked and are not.
@@ -15,9 +15,9 @@
 #include "sandbox/inside/engine/kernels/pool.h"
 #include "sandbox/inside/start.h"
 #include "sandbox/inside/sys.h"
+#include "sandbox/outside/attempt.h"
 #include "sandbox/wall/kernel_abi.h"
 #include "sandbox/wall/steps.h"
-#include "tests/jail/attempts.h"
 
 #include "filters.h"
 

@@ -6,6 +6,7 @@
  *   jail_run [options] [ATTEMPT ...]      without ATTEMPT: one attempt per line of standard input
  *
  *   ATTEMPT   a name of attack.c ("spin"), "lock" (only lock, then close the channel: a clean end),
+ *             "=NAME" (one of sandbox/outside/attempt.c),
  *             or "NR[/x32|/i386] [A0 .. A5]": a system call number with C integers, @TEXT (a pointer to
  *             that text) or &N (a pointer to N zero bytes)
  *
@@ -24,10 +25,10 @@
  * Side: tests. Trusts: its command line. Owns: the workers it starts.
  */
 #include "proto/limits.h"
+#include "sandbox/outside/attempt.h"
 #include "sandbox/sandbox.h"
 #include "sandbox/wall/kernel_abi.h"
 #include "sandbox/wall/wall.h"
-#include "tests/jail/attempts.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -111,6 +112,8 @@ static bool make_blob(const char *attempt, char blob[ATTEMPT_BLOB_BYTES])
 	struct attempt t = { .magic = ATTEMPT_MAGIC };
 	char copy[512], *save = NULL;
 	size_t text_at = sizeof t;
+	if (*attempt == '=') /* =open: as demo and doctor know it */
+		return attempt_blob(attempt + 1, (uint8_t *)blob);
 	memset(blob, 0, ATTEMPT_BLOB_BYTES);
 	snprintf(copy, sizeof copy, "%s", attempt);
 	char *w = strtok_r(copy, " \t", &save);
@@ -284,7 +287,7 @@ static void one(struct harness *h, const char *attempt)
 	if (rc == ERR_OK && !strcmp(attempt, "lock")) {
 		notes.told_to_end = true;
 		rc = shutdown(w.channel, SHUT_WR) < 0 ? err_set(&e, ERR_IO, "shutdown: %s", strerror(errno)) : ERR_OK;
-	} else if (rc == ERR_OK && write(w.channel, "g", 1) != 1) {
+	} else if (rc == ERR_OK && write(w.channel, ATTEMPT_GO, 1) != 1) {
 		rc = err_set(&e, ERR_WORKER, "the worker does not listen");
 	}
 	if (rc == ERR_OK)
@@ -401,6 +404,11 @@ static int list(void)
 	for (unsigned i = 0; i < STEP__MAX; i++)
 		printf("%s[%u, \"%s\", \"%s\", %" PRIu64 "]", i ? ", " : "", i, steps[i].name, jail_step_name(i),
 		       steps[i].layers);
+	printf("], \"attempts\": [");
+	unsigned n;
+	const struct attempt_known *k = attempt_list(&n);
+	for (unsigned i = 0; i < n; i++)
+		printf("%s\"%s\"", i ? ", " : "", k[i].name);
 	printf("], \"layers\": [");
 	for (unsigned i = 0; i < LAYER__MAX; i++)
 		printf("%s[%u, \"%s\", %u]", i ? ", " : "", i, layer_rows[i].name, layer_rows[i].may);

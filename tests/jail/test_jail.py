@@ -194,6 +194,14 @@ def test_what_is_allowed_works(place, mode):
     assert leave["end"] == "exited" and leave["exit"] == 5, leave
 
 
+def test_attempts_of_demo_and_doctor(place):
+    names = table()["attempts"]
+    assert {"open", "socket", "exec"} <= set(names)
+    for r in run(place, MODES[-1], "--optional", "shipped", "--deadline", 150, *["=" + n for n in names]):
+        want = {"=spin": "deadline", "=crash": "crash"}.get(r["attempt"], "refused-call")
+        assert r["verdict"] == want, r
+
+
 ENDS = [("spin", "deadline", 9), ("silence", "deadline", 9), ("flood", "protocol", 9), ("exit", "crash", 0),
         ("exit-9", "crash", 0), ("div", "crash", 8), ("trap", "crash", 4), ("stack", "crash", 11)]
 
