@@ -18,9 +18,14 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [os.path.join(ROOT, "tests", "models", "demo"), os.path.join(ROOT, "tests", "models")]
 
 import fumehood_client  # noqa: E402
+import receipt  # noqa: E402
+import wire  # noqa: E402
 
 UID = 61490                # an ordinary user that exists nowhere
 PROGRAMS = ("fumehood", "fumehood-broker", "fumehood-jailer", "fumehood-auditor", "fumehood-worker", "fumehood-attack")
+
+
+WITHOUT = os.path.join(HERE, "without.py")
 
 
 class Result:
@@ -120,8 +125,12 @@ class House:
         command += [str(a) for a in args[1:]]
         return as_user(command, self.uid) if self.uid != os.getuid() else command
 
-    def cmd(self, *args, place=True, timeout_s=60, stdin=None, env=None):
-        argv = self.argv(args, place)
+    def hiding(self, features, argv):
+        """The same program on a kernel that lacks these (tests/e2e/without.py)."""
+        return ["/usr/bin/python3", "-B", self.copy(WITHOUT)] + list(features) + ["--"] + argv if features else argv
+
+    def cmd(self, *args, place=True, timeout_s=60, stdin=None, env=None, without=()):
+        argv = self.hiding(without, self.argv(args, place))
         done = subprocess.run(argv, capture_output=True, text=True, errors="backslashreplace", timeout=timeout_s,
                               cwd=self.folder, env=self.env(**(env or {})), input=stdin)
         return Result(argv, done)
@@ -140,20 +149,21 @@ class House:
         assert error["text"] and "\n" not in error["text"], r
         return error
 
-    def start(self, argv, **options):
+    def start(self, argv, without=(), **options):
         """Starts a program of this house as who lives here; it is ended with the house."""
-        argv = [os.path.join(self.bin, argv[0])] + [str(a) for a in argv[1:]]
+        argv = self.hiding(without, [os.path.join(self.bin, argv[0])] + [str(a) for a in argv[1:]])
         if self.uid != os.getuid():
             argv = as_user(argv, self.uid)
         p = subprocess.Popen(argv, cwd=self.folder, env=self.env(), **options)
         self.started.append(p)
         return p
 
-    def broker(self, *args, private=True):
+    def broker(self, *args, private=True, without=()):
         """A broker that listens, without the command in between. Returns its process."""
         r, w = os.pipe()
         first = ["--private", "--state-dir", self.state] if private else []
-        p = self.start(["fumehood-broker"] + first + ["--ready-fd", w] + list(args), pass_fds=[w], stderr=subprocess.PIPE)
+        p = self.start(["fumehood-broker"] + first + ["--ready-fd", w] + list(args), pass_fds=[w], stderr=subprocess.PIPE,
+                       without=without)
         os.close(w)
         with os.fdopen(r, "rb") as ready:
             p.ready = ready.read()       # one byte, or a line that says why not
@@ -197,6 +207,21 @@ class House:
 
     def client(self, **options):
         return fumehood_client.Client(self.socket, **options)
+
+    # --- the log ---
+
+    def records(self, kind=None):
+        """Records of the published log (tiles), read without the project's own reader."""
+        try:
+            entries = receipt.entries(os.path.join(self.state, "log"))
+        except FileNotFoundError:
+            return []            # a partial bundle was just replaced
+        out = [wire.decode("Entry", e)["record"] for e in entries]
+        return [r for r in out if kind in (None, r["kind"])]
+
+    def record(self, kind, where=lambda r: True):
+        """The newest record of a kind that fits; waits for it, because publishing follows storing."""
+        return wait_for(lambda: [r for r in self.records(kind) if where(r)])[-1]
 
     # --- the end ---
 

@@ -2,11 +2,16 @@
 """The wall, from the outside: what an attacker in the worker's place gets, and what a missing layer does."""
 import json
 import os
+import subprocess
 
+import numpy as np
 import pytest
 
+import onnx_make
 import receipt
-import wire
+from house import as_user
+
+X = np.ones((2, 4), np.float32)
 
 ATTEMPTS = ["open", "socket", "exec"]
 
@@ -20,12 +25,7 @@ def test_attempt_dies(house, name):
         assert got.worker_end["end_class"] == "refused-call" and got.worker_end["signal"] == 31
         record = receipt.check(got.receipt, c.welcome["log_vkey"])
         assert record["action"] == "attempt" and record["code"] == "refused-call"
-    ends = [r for r in log_records(house) if r["kind"] == 8]
-    assert any(r["worker_end"]["end_class"] == "refused-call" for r in ends), ends
-
-
-def log_records(house):
-    return [wire.decode("Entry", e)["record"] for e in receipt.entries(os.path.join(house.state, "log"))]
+    house.record(8, lambda r: r["worker_end"]["end_class"] == "refused-call")
 
 
 def test_unknown_attempt(house):
@@ -49,28 +49,77 @@ def test_command_attempt(house):
     assert "refused-call" in r.out + r.err
 
 
-def layers_missing_here(house):
+def test_layers_are_named_everywhere(house):
     house.broker()
     with house.client() as c:
-        return c.welcome["walls"]["missing"]
-
-
-def test_layers_are_named_everywhere(house):
-    missing = layers_missing_here(house)
-    with house.client() as c:
         walls = c.welcome["walls"]
-        assert walls["standing"] and walls["tier"] == ("strict, degraded" if missing else "strict")
-    boot = next(r for r in log_records(house) if r["kind"] == 1)
-    assert boot["walls_missing"] == missing
+        assert walls["standing"] and walls["tier"] == ("strict, degraded" if walls["missing"] else "strict")
+    assert house.record(1)["walls_missing"] == walls["missing"]
 
 
-def test_required_layer_that_is_missing_stops_everything(house):
-    """Where this kernel lacks a layer: without it in optional_layers nothing starts."""
-    missing = layers_missing_here(house)
-    if not missing:
-        pytest.skip("this kernel has every layer: nothing can be missing here")
+def test_debian_12_kernel_is_enough_and_is_labelled(house):
+    """No MDWE, no mseal: the shipped configuration names them, so the start goes on, and says so everywhere."""
+    model = house.write("add.onnx", onnx_make.add_model())
+    house.broker(without=["mdwe", "mseal"])
+    with house.client() as c:
+        assert {"mdwe", "mseal"} <= set(c.welcome["walls"]["missing"])
+        assert c.welcome["walls"]["tier"] == "strict, degraded"
+        answer = c.infer({"x": X}, handle=c.open(model)["handle"])
+        assert {"mdwe", "mseal"} <= set(answer.head["walls"]["missing"])
+        record = receipt.check(answer.receipt, c.welcome["log_vkey"], answer.request, answer.body)
+        assert {"mdwe", "mseal"} <= set(record["walls_missing"])
     house.close()
-    values = {"state_dir": house.state + "2", "socket": house.path("s2.sock"), "optional_layers": []}
-    p = house.broker("--config", house.write("strict.json", json.dumps(values)), private=False)
-    assert p.ready.startswith(b"wall: ") and p.wait(timeout=10) == 6, p.ready
-    assert missing[0].encode() in p.ready
+    r = house.cmd("run", "--json", model, without=["mdwe", "mseal"])
+    assert "mseal" in r.out, r
+
+
+def test_missing_layer_stops_the_start(house):
+    """Landlock is never optional by itself: exit code 6, the layer and what to do are named, nothing runs."""
+    model = house.write("add.onnx", onnx_make.add_model())
+    error = house.refused("wall", 6, "run", model, without=["landlock"])
+    assert "landlock" in error["text"]
+    p = house.broker(without=["landlock"])
+    assert p.ready.startswith(b"wall: ") and b"landlock" in p.ready and p.wait(timeout=10) == 6, p.ready
+    assert house.cmd("doctor", without=["landlock"]).code == 6
+
+
+def test_missing_layer_that_the_configuration_names(house):
+    layers = ["landlock_fs", "landlock_truncate", "landlock_net", "landlock_ioctl", "landlock_scope", "mdwe", "mseal",
+              "memfd_noexec"]
+    config = house.config("permit (principal, action, resource);\n", optional_layers=layers)
+    house.broker("--config", config, private=False, without=["landlock"])
+    model = house.write("add.onnx", onnx_make.add_model())
+    with house.client() as c:
+        assert "landlock_fs" in c.welcome["walls"]["missing"]
+        answer = c.infer({"x": X}, handle=c.open(model)["handle"])
+        record = receipt.check(answer.receipt, c.welcome["log_vkey"])
+        assert "landlock_fs" in record["walls_missing"] and "landlock_fs" in answer.head["walls"]["missing"]
+        # And the layers that remain still stop it.
+        assert c.attempt("open").code == "refused-call"
+
+
+def test_required_layer_by_configuration(house):
+    """A configuration that names nothing as optional: what the shipped one forgives stops the start."""
+    config = house.config("permit (principal, action, resource);\n", optional_layers=[])
+    p = house.broker("--config", config, private=False, without=["mseal"])
+    assert p.ready.startswith(b"wall: ") and b"mseal" in p.ready and p.wait(timeout=10) == 6, p.ready
+
+
+def test_a_layer_that_can_never_be_optional(house):
+    for layer in ("seccomp", "no_new_privs", "closed_fds"):
+        p = house.broker("--config", house.config("", optional_layers=[layer]), private=False)
+        assert p.ready.startswith(b"config: ") and p.wait(timeout=10) == 2, p.ready
+
+
+def test_user_namespaces_switched_off(house):
+    """In a namespace whose limit of further ones is zero: refused, with the layer's name."""
+    model = house.write("add.onnx", onnx_make.add_model())
+    inner = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\""
+    argv = ["/usr/bin/unshare", "--user", "--map-root-user", "/bin/sh", "-c", inner, "sh"]
+    command = [os.path.join(house.bin, "fumehood"), "run", "--json", "--state-dir", house.state, model]
+    argv = as_user(argv + command, house.uid) if house.uid != os.getuid() else argv + command
+    done = subprocess.run(argv, capture_output=True, text=True, env=house.env(), cwd=house.folder, timeout=60)
+    if "unshare failed" in done.stderr or "write failed" in done.stderr:
+        pytest.skip("this machine gives no user namespaces to " + house.who)
+    assert done.returncode == 6, done
+    assert "user" in json.loads(done.stdout)["error"]["text"]
