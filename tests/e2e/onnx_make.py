@@ -68,7 +68,7 @@ def add_model(name_in="x", name_out="y", dims=("n", 4)):
 
 
 def hostile():
-    """name -> (bytes, codes that may be answered). Each lies in its own way."""
+    """name -> bytes. Each lies in its own way."""
     x, y = value_info("x", FLOAT, ("n", 4)), value_info("y", FLOAT, ("n", 4))
     ok = np.ones(4, np.float32)
 
