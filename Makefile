@@ -112,6 +112,8 @@ POLICY_TESTS := unit_policy_corpus
 UNIT_TESTS += $(POLICY_TESTS)
 $(foreach t,$(POLICY_TESTS),$(eval $(t)_OBJS := $(POLICY_OBJS) $(PROTO_CORE)))
 $(foreach t,$(POLICY_TESTS),$(eval $(t)_LIBS := -ljansson))
+POLICY_TOOL_OBJS := tests/judges/cedar_tool.o $(POLICY_OBJS) $(PROTO_CORE)
+POLICY_BENCH_OBJS := tests/bench/bench_policy.o $(POLICY_OBJS) $(PROTO_CORE)
 
 # ---- audit/: the log; the auditor's main is audit/auditor.o (libcrypto, libsodium, protobuf-c) ----
 # AUDIT_LOG_OBJS: formats, tree, reader; what broker and command link. AUDIT_WRITE_OBJS: the auditor's and the
@@ -313,6 +315,14 @@ $(UNIT_TESTS:%=$(B)/tests/%): $(B)/tests/%: $(OBJ)/tests/unit/%.o $$(addprefix $
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK  $(VARIANT) $(@F)")
 	$(Q)$(CC) $(SAN) -pthread -pie $(LDHARD) -o $@ $(filter %.o,$^) $($*_LIBS) -lcmocka -lm
+
+# policy/: the tool behind tests/judges/cedar_judge.py, and its bench.
+$(B)/tests/policy_tool: $(addprefix $(OBJ)/,$(POLICY_TOOL_OBJS))
+$(B)/tests/bench_policy: $(addprefix $(OBJ)/,$(POLICY_BENCH_OBJS))
+$(B)/tests/policy_tool $(B)/tests/bench_policy:
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK  $(VARIANT) $(@F)")
+	$(Q)$(CC) $(SAN) -pthread -pie $(LDHARD) -o $@ $(filter %.o,$^) -ljansson
 
 # Fuzz targets: tests/fuzz/NAME.c plus NAME_OBJS (make VARIANT=fuzz).
 $(FUZZERS:%=$(B)/fuzz/%): $(B)/fuzz/%: $(OBJ)/tests/fuzz/%.o $$(addprefix $$(OBJ)/,$$($$(@F)_OBJS))

@@ -179,10 +179,19 @@ static int push_level(struct reading *g, struct level l)
 	return ERR_OK;
 }
 
+static bool is_entity_escape(json_t *inner)
+{
+	return json_is_string(json_object_get(inner, "type")) && json_is_string(json_object_get(inner, "id"));
+}
+
 int json_uid(const struct json_reader *r, json_t *node, const struct uid **out, struct err *e)
 {
 	json_t *inner = json_object_get(node, "__entity");
+	if (r->mode == POLICY_CEDAR && !is_entity_escape(inner))
+		inner = NULL; /* as the official build: then its neighbours type and id count */
 	json_t *from = inner ? inner : node;
+	if (json_is_string(json_object_get(node, "__expr")))
+		return err_set(e, ERR_CONFIG, "%s: the `__expr` escape is not supported; write type and id", r->doc->name);
 	json_t *type = json_object_get(from, "type"), *id = json_object_get(from, "id");
 	if (!json_is_string(type) || !json_is_string(id))
 		return err_set(e, ERR_CONFIG, "%s: expected an entity as {\"type\": \"T\", \"id\": \"I\"}", r->doc->name);
@@ -202,11 +211,6 @@ int json_uid(const struct json_reader *r, json_t *node, const struct uid **out, 
 	uid_fill(r->key, u, t, type_len, i, id_len);
 	*out = u;
 	return ERR_OK;
-}
-
-static bool is_entity_escape(json_t *inner)
-{
-	return json_is_string(json_object_get(inner, "type")) && json_is_string(json_object_get(inner, "id"));
 }
 
 static bool is_call_escape(json_t *inner)

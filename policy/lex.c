@@ -387,7 +387,7 @@ struct pattern_out {
 static void put_pattern(void *to, const char *p, unsigned n)
 {
 	struct pattern_out *o = to;
-	if (!n && (!o->n || o->p[o->n - 1] != LEX_WILDCARD)) /* ** is * */
+	if (!n)
 		o->p[o->n++] = LEX_WILDCARD;
 	for (unsigned i = 0; i < n; i++)
 		o->p[o->n++] = (unsigned char)p[i];
