@@ -129,19 +129,40 @@ static int recv_spawned(struct jail *j, uint64_t id, struct spawned_fixed *body,
 	return ERR_OK;
 }
 
-/* What to do about a step that failed, by errno and step: the knob, not only the number. */
+/* What to do about a step that failed: the knob, not only the number. The first row that fits. */
+static const struct {
+	uint32_t step;
+	int error; /* 0: any */
+	const char *text;
+} knobs[] = {
+	{ STEP_ONCE_USER_NS, ENOSPC, "user namespaces are off: set sysctl user.max_user_namespaces" },
+	{ STEP_ONCE_USER_NS, ENOSYS, "a container's profile forbids user namespaces" },
+	{ STEP_ONCE_USER_NS, 0, "user namespaces are refused: sysctl kernel.unprivileged_userns_clone or "
+	                        "kernel.apparmor_restrict_unprivileged_userns, or a container's profile" },
+	{ STEP_CLONE, ENOSPC, "user namespaces are off: set sysctl user.max_user_namespaces" },
+	{ STEP_CLONE, 0, "namespaces are refused here: a container's profile, or a kernel without them" },
+	{ STEP_UID_MAP, 0, "this uid cannot be mapped: a container without the workers' uid range, or "
+	                   "sysctl kernel.apparmor_restrict_unprivileged_userns" },
+	{ STEP_GID_MAP, 0, "as for uid_map" },
+	{ STEP_ONCE_IDS, 0, "root without capabilities: start it as an ordinary user" },
+	{ STEP_ONCE_NET_NS, 0, "namespaces are refused here: a container's profile, or root without capabilities" },
+	{ STEP_ONCE_MNT_NS, 0, "namespaces are refused here: a container's profile, or root without capabilities" },
+	{ STEP_ONCE_EMPTY_ROOT, 0, "mounts are refused here: sysctl kernel.apparmor_restrict_unprivileged_userns, "
+	                           "or a root that is an initramfs" },
+	{ STEP_LANDLOCK, EOPNOTSUPP, "this kernel's Landlock lacks a required layer: boot a newer one, or name the "
+	                             "layer optional" },
+	{ STEP_LANDLOCK, 0, "Landlock is off: boot with lsm= that holds landlock" },
+	{ STEP_ONCE_MDWE, EINVAL, "Linux 6.3 has it: boot a newer one, or name mdwe optional" },
+	{ STEP_MDWE, EINVAL, "Linux 6.3 has it: boot a newer one, or name mdwe optional" },
+	{ STEP_NOEXEC, 0, "Linux 6.3 has it: boot a newer one, or name memfd_noexec optional" },
+	{ STEP_START_MSEAL, ENOSYS, "Linux 6.10 has it: boot a newer one, or name mseal optional" },
+};
+
 static const char *advice(uint32_t step, int error)
 {
-	bool user_ns = step == STEP_CLONE || step == STEP_ONCE_USER_NS;
-	if (user_ns && error == ENOSPC)
-		return "user namespaces are off: set user.max_user_namespaces";
-	if (user_ns && (error == EPERM || error == ENOSYS))
-		return "user namespaces are refused here: sysctl kernel.unprivileged_userns_clone, or a container's profile";
-	if ((step == STEP_UID_MAP || step == STEP_GID_MAP || step == STEP_ONCE_EMPTY_ROOT) &&
-	    (error == EPERM || error == EACCES))
-		return "sysctl kernel.apparmor_restrict_unprivileged_userns, or a profile that grants userns";
-	if (step == STEP_LANDLOCK)
-		return "this kernel's Landlock is too old: name the missing layers optional to go on without";
+	for (size_t i = 0; i < sizeof knobs / sizeof knobs[0]; i++)
+		if (knobs[i].step == step && (!knobs[i].error || knobs[i].error == error))
+			return knobs[i].text;
 	return "fumehood doctor says what this machine lacks";
 }
 

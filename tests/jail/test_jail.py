@@ -266,6 +266,28 @@ def test_each_start_step_made_to_fail_refuses(place, call, sym):
     assert r["end"] == "refused" and f"'{name}'" in r["text"], r
 
 
+def startup_calls():
+    """The rows of the startup list and of the strict list that it uses, by number."""
+    nr, found = numbers(), []
+    for name in ("worker_startup", "worker_strict"):
+        for line in open(os.path.join(HERE, "../../sandbox/wall", name + ".rules")):
+            word = line.split()[0] if line.split() else "#"
+            if word[0] != "#" and word not in ("default", "max", "max_insns", "use") and word.split("!")[0] not in found:
+                found.append(word.split("!")[0])
+                yield word.split("!")[0], word.split("!")[1] if "!" in word else nr[word]
+
+
+def test_each_row_of_the_startup_list_is_needed(place):
+    """Without it no worker comes up, except where the row is for later or for speed."""
+    later = {"futex", "exit_group"}  # the pool, the end
+    wish = {"madvise"}               # huge pages
+    assert len(list(startup_calls())) == 14
+    for name, number in startup_calls():
+        r = one(place, MODES[-1], *test_jailer_args(place, "--refuse", number), "--threads", 3, "lock")
+        counted = "Seccomp_filters" in r.get("text", "")  # it came up: only the extra filter was noticed
+        assert counted == (name in later | wish), (name, r)
+
+
 # --- other kernels ---------------------------------------------------------------------------------------------------
 
 OLD = ["--without", mask(["mdwe", "memfd_noexec", "mseal"]), "--landlock", "2"]
@@ -286,6 +308,28 @@ def test_a_61_kernel_is_refused_when_one_layer_is_required(place, layer):
     rest = mask([n for n in SHIPPED if n != layer])
     r = one(place, MODES[-1], *test_jailer_args(place, *OLD), "--optional", rest, "lock")
     assert r["end"] == "refused" and r["error"] == "wall", r
+
+
+def refused_by(cmd, tell):
+    """The harness under cmd finds no jail, and says why with the knob."""
+    p = subprocess.run(cmd, capture_output=True, text=True, timeout=20)
+    r = json.loads(p.stdout.splitlines()[0])
+    assert r["end"] == "refused" and r["error"] == "wall" and tell in r["text"], r
+
+
+def test_user_namespaces_off(place):
+    """In a user namespace of its own whose limit is 0, as sysctl user.max_user_namespaces = 0 is."""
+    refused_by(["unshare", "--user", "--map-root-user", "sh", "-c",
+                f"echo 0 > /proc/sys/user/max_user_namespaces && {place}/tests/jail_run --rootless lock"],
+               "set sysctl user.max_user_namespaces")
+
+
+@pytest.mark.skipif(not ROOT, reason="needs capabilities to lose")
+def test_root_without_capabilities(place):
+    run_it = [f"{place}/tests/jail_run", "lock"]
+    refused_by(["setpriv", "--bounding-set=-all", "--inh-caps=-all", "sh", "-c", " ".join(run_it)],
+               "root without capabilities")
+    refused_by(["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"] + run_it, "root without capabilities")
 
 
 @pytest.mark.parametrize("abi", [0, 1, 2, 3, 4, 5, 6])
