@@ -5,7 +5,6 @@
 # proof of what a process can hold. The worker's is the shortest.
 
 .DEFAULT_GOAL := all
-.DEFAULT_GOAL := all
 VARIANT ?= release
 B       := build/$(VARIANT)
 PREFIX  ?= /usr/local
@@ -70,7 +69,7 @@ ENGINE_CFLAGS := -ffp-contract=off -fno-math-errno
 UNIT_TESTS :=
 FUZZERS :=
 # Other programs of the tests and benchmarks, in tests/; each room adds a link rule beside its lists.
-TEST_PROGRAMS := fumehood-jailer fumehood-attack
+TEST_PROGRAMS :=
 BENCH_PROGRAMS :=
 
 # ---- proto/: the ground floor. PROTO_CORE has no library behind it but libc. ----
@@ -108,7 +107,7 @@ POLICY_OBJS := policy/arena.o policy/value.o policy/ext.o policy/ext_ip.o policy
                policy/lex.o policy/parse.o policy/expr.o policy/print.o policy/json.o policy/entities.o \
                policy/schema_parse.o policy/schema.o policy/eval.o policy/index.o policy/world.o \
                policy/request.o policy/decide.o policy/load.o
-POLICY_TESTS := unit_policy_corpus
+POLICY_TESTS := unit_policy_corpus unit_policy_quirks unit_policy_example
 UNIT_TESTS += $(POLICY_TESTS)
 $(foreach t,$(POLICY_TESTS),$(eval $(t)_OBJS := $(POLICY_OBJS) $(PROTO_CORE)))
 $(foreach t,$(POLICY_TESTS),$(eval $(t)_LIBS := -ljansson))
@@ -279,7 +278,7 @@ $(B)/tests/service_bench: $(SERVICE_BENCH_OBJS:%=$(B)/obj/%)
 
 # --- programs ----------------------------------------------------------------------------------
 
-PROGRAMS :=
+PROGRAMS := fumehood-jailer fumehood-attack
 
 .PHONY: all
 all: $(PROGRAMS:%=$(B)/bin/%)
