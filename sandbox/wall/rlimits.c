@@ -16,6 +16,14 @@ int step_rlimit_of(pid_t pid, int resource, uint64_t value)
 	return syscall(SYS_prlimit64, pid, resource, &l, NULL) < 0 ? -errno : 0;
 }
 
+int step_rlimit_at_most(int resource, uint64_t value)
+{
+	struct { uint64_t cur, max; } now;
+	if (syscall(SYS_prlimit64, 0, resource, NULL, &now) < 0)
+		return -errno;
+	return step_rlimit_of(0, resource, value < now.max ? value : now.max);
+}
+
 int step_rlimits(const struct rlimit_row *rows, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {

@@ -34,6 +34,7 @@ struct rlimit_row {
 };
 int step_rlimits(const struct rlimit_row *rows, size_t n); /* soft = hard */
 int step_rlimit_of(pid_t pid, int resource, uint64_t value);
+int step_rlimit_at_most(int resource, uint64_t value); /* of this process; a lower hard limit stays */
 /* Files, core, queues, locked memory, priorities: 0. Same for worker, broker and auditor but MEMLOCK. */
 int step_rlimits_common(void);
 

@@ -61,10 +61,10 @@ static int limits(const struct wall_conf *c)
 {
 	int rc = step_rlimits_common();
 	if (rc == 0)
-		rc = step_rlimit_of(0, RLIMIT_MEMLOCK, c->memlock_bytes);
+		rc = step_rlimit_at_most(RLIMIT_MEMLOCK, c->memlock_bytes);
 	if (rc == 0)
 		rc = step_rlimit_of(0, RLIMIT_NPROC, 0);
-	return rc == 0 && c->nofile ? step_rlimit_of(0, RLIMIT_NOFILE, c->nofile) : rc;
+	return rc == 0 && c->nofile ? step_rlimit_at_most(RLIMIT_NOFILE, c->nofile) : rc;
 }
 
 static int landlock(const struct wall_of *w, const struct wall_conf *c, uint64_t *have, struct err *e)

@@ -32,8 +32,8 @@ struct wall_conf {
 	const struct wall_dir *dirs;
 	size_t n_dirs;
 	uint64_t optional_layers; /* may be missing; the rest may not */
-	uint64_t nofile;          /* RLIMIT_NOFILE; 0 = leave it */
-	uint64_t memlock_bytes;   /* for keys */
+	uint64_t nofile;          /* RLIMIT_NOFILE, or the hard limit where that is lower; 0 = leave it */
+	uint64_t memlock_bytes;   /* for keys; as above */
 };
 
 /* From root to a service user, for good: empty bounding set, no groups, ids, no capability.
