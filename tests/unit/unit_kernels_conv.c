@@ -280,6 +280,54 @@ static void images_apart(void **state)
 		free(all[i]);
 }
 
+/* A last upsampling straight into NCHW has the bits of the blocked form. */
+static void scattered(void **state)
+{
+	(void)state;
+	for (int round = 0; round < 30; round++) {
+		struct conv c = conv_random();
+		c.transposed = true;
+		c.kh = c.stride_h = rng_int(1, 3);
+		c.kw = c.stride_w = rng_int(1, 3);
+		c.dil_h = c.dil_w = 1;
+		c.pad_top = c.pad_left = 0;
+		c.c_out = rng_int(1, 16 / (c.kh * c.kw));
+		c.h_out = c.h_in * c.kh;
+		c.w_out = c.w_in * c.kw;
+		c.act.kind = round % 2 ? ACT_SIGMOID : c.act.kind;
+		assert_true(conv_can_y_nchw(&c));
+		int64_t hw = c.h_out * c.w_out, image = blocked(1, c.c_out, hw);
+		size_t plain = (size_t)(c.n * c.c_out * hw);
+		float *w = floats_random((size_t)(c.c_in * c.c_out * c.kh * c.kw)), *bias = floats_random((size_t)c.c_out);
+		float *x = floats_random((size_t)(c.n * c.c_in * c.h_in * c.w_in));
+		float *xb = to_blocks_poisoned(x, c.n, c.c_in, c.h_in * c.w_in), *y = floats_new((size_t)(c.n * image));
+		float *want = floats_new(plain), *got = floats_new(plain), *scratch = floats_new(conv_scratch_bytes(&c) / 4);
+		float *p1 = floats_new(conv_pack_bytes(&c) / 4);
+		conv_pack(p1, w, &c);
+		c.x = xb;
+		c.bias = round % 3 ? bias : NULL;
+		c.packed_w = p1;
+		c.y = y;
+		kernels_get(LEVEL_C)->conv_f32(NULL, &c, scratch, conv_scratch_bytes(&c));
+		for (int64_t n = 0; n < c.n; n++)
+			kernels_get(LEVEL_C)->from_blocks(want + n * c.c_out * hw, y + n * image, c.c_out, hw);
+		c.y_nchw = true;
+		float *p2 = floats_new(conv_pack_bytes(&c) / 4);
+		conv_pack(p2, w, &c);
+		guard_check(p2, conv_pack_bytes(&c) / 4);
+		c.packed_w = p2;
+		c.y = got;
+		for EACH_LEVEL (l) {
+			kernels_get((enum level)l)->conv_f32(pool_two(), &c, scratch, conv_scratch_bytes(&c));
+			same_bits("y_nchw", got, want, plain);
+			guard_check(got, plain);
+		}
+		float *all[] = { w, bias, x, xb, y, want, got, scratch, p1, p2 };
+		for (int i = 0; i < 10; i++)
+			free(all[i]);
+	}
+}
+
 /* --- pooling ------------------------------------------------------------------------------------------- */
 
 static double pooling_double(const struct pooling *q, const float *x, int64_t n, int64_t ch, int64_t oh, int64_t ow)
@@ -421,7 +469,7 @@ int main(void)
 		cmocka_unit_test(dense),          cmocka_unit_test(pointwise_and_long), cmocka_unit_test(first_layers),
 		cmocka_unit_test(grouped),        cmocka_unit_test(depthwise),          cmocka_unit_test(transposed),
 		cmocka_unit_test(images_apart),   cmocka_unit_test(pooling),            cmocka_unit_test(global_pooling),
-		cmocka_unit_test(local_response),
+		cmocka_unit_test(local_response), cmocka_unit_test(scattered),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

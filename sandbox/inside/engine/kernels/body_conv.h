@@ -325,7 +325,7 @@ static INLINE void dw_end(int P, const struct tile *t, float *y, const float *re
 		} else {
 			v = act_far(t->act, v);
 		}
-		v = m_one_nan(v);
+		v = v_one_nan(v);
 		v_store(y + p * 16, t->lanes == 16 ? v : v_keep(v, t->lanes));
 	}
 }
@@ -410,6 +410,58 @@ static void dw_task(void *arg, uint32_t task, unsigned thread)
 	}
 }
 
+/* --- a last upsampling into NCHW: taps are columns ---------------------------------------------------------- */
+
+struct scatter_job {
+	const struct conv *c;
+	int64_t parts, x_image, y_image;
+};
+
+static void scatter_cell(const struct conv *c, const float *v, float *y, int64_t i, int64_t j)
+{
+	for (int64_t a = 0; a < c->kh; a++)
+		for (int64_t b = 0; b < c->kw; b++)
+			for (int64_t o = 0; o < c->c_out; o++)
+				y[(o * c->h_out + i * c->kh + a) * c->w_out + j * c->kw + b] = *v++;
+}
+
+static void scatter_task(void *arg, uint32_t task, unsigned thread)
+{
+	(void)thread;
+	const struct scatter_job *s = arg;
+	const struct conv *c = s->c;
+	int64_t cells = c->h_in * c->w_in, n = task / s->parts, part = task % s->parts;
+	int64_t q = even_cut(cells, s->parts, part), end = even_cut(cells, s->parts, part + 1);
+	float bias[16] = { 0 }, out[P_LIMIT * 16] __attribute__((aligned(64)));
+	for (int64_t j = 0; c->bias && j < c->kh * c->kw * c->c_out; j++)
+		bias[j] = c->bias[j % c->c_out];
+	struct tap tap = { 0, 0, 0, 0 };
+	struct tile t = { .mode = TILE_TAPS, .first = true, .last = true, .w = c->packed_w, .c1 = c->c_in,
+		              .plane = cells * 16, .taps = &tap, .n_taps = 1, .taps_all = 1, .bias = bias,
+		              .lanes = 16, .store_lanes = 16 };
+	tile_act_set(&t, &c->act);
+	for (int64_t p = 0; p < P_LIMIT; p++)
+		t.yp[p] = out + p * 16;
+	for (int64_t rows; q < end; q += rows) {
+		rows = min_i(end - q, tile_p[0]);
+		for (int64_t p = 0; p < rows; p++)
+			t.xp[p] = c->x + n * s->x_image + (q + p) * 16;
+		tile_fns[0][rows - 1](&t);
+		for (int64_t p = 0; p < rows; p++)
+			scatter_cell(c, out + p * 16, c->y + n * s->y_image, (q + p) / c->w_in, (q + p) % c->w_in);
+	}
+}
+
+static void conv_scatter(struct pool *p, const struct conv *c, int64_t x_image)
+{
+	struct scatter_job s = { .c = c, .x_image = x_image, .y_image = c->y_image };
+	if (!s.y_image)
+		s.y_image = c->c_out * c->h_out * c->w_out;
+	int64_t cells = c->h_in * c->w_in;
+	s.parts = min_i(div_up(cells, 64), tasks_wanted(32.0 * (double)(cells * (c->c_in + 64))));
+	pool_run(p, scatter_task, &s, (uint32_t)(c->n * s.parts));
+}
+
 /* --- entry ------------------------------------------------------------------------------------------------ */
 
 static INLINE int64_t image_floats(int64_t given, int64_t c, int64_t h, int64_t w)
@@ -437,6 +489,10 @@ static void k_conv(struct pool *p, const struct conv *c, void *scratch, size_t s
 	int64_t y_image = image_floats(c->y_image, c->c_out, c->h_out, c->w_out);
 	if (c->n == 0 || c->h_out == 0 || c->w_out == 0)
 		return;
+	if (c->y_nchw) {
+		conv_scatter(p, c, x_image);
+		return;
+	}
 	if (conv_is_depthwise(c)) {
 		conv_depthwise(p, c, x_image, y_image);
 		return;
@@ -451,12 +507,12 @@ static void k_conv(struct pool *p, const struct conv *c, void *scratch, size_t s
 		j.grid_w = div_up(c->w_out, c->stride_w);
 	}
 	int64_t cells = j.grid_h * j.grid_w, outer = c->n * c->groups * j.phases_h * j.phases_w;
-	j.groups_of_blocks = div_up(conv_group_blocks(c), TILE_NB);
+	j.groups_of_blocks = div_up(conv_group_blocks(c), tile_width(cells));
 	double flop = 2.0 * (double)cells * (double)conv_panel(c) * (double)conv_group_blocks(c);
 	int64_t wish = tasks_wanted(flop * (double)outer);
 	j.chunks = min_i(div_up(cells, CONV_POSITIONS), div_up(wish, outer));
 	if (j.chunks * j.groups_of_blocks * outer < 8)
-		j.chunks = min_i(div_up(cells, 4 * tile_p[0]), div_up(min_i(wish, 8), outer * j.groups_of_blocks));
+		j.chunks = min_i(div_up(cells, 32), div_up(min_i(wish, 8), outer * j.groups_of_blocks));
 	j.chunk_outer = conv_panel(c) * conv_group_blocks(c) <= CONV_SMALL_WEIGHTS;
 	uint32_t tasks = (uint32_t)(outer * j.groups_of_blocks * j.chunks);
 	pool_run(wish == 1 ? NULL : p, conv_task, &j, tasks);

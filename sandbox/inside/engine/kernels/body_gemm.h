@@ -70,12 +70,12 @@ static void k_gemm(struct pool *p, const struct gemm *g)
 {
 	if (g->m == 0 || g->n == 0)
 		return;
-	struct gemm_job j = { .g = g, .groups = div_up(div_up(g->n, 16), TILE_NB) };
+	struct gemm_job j = { .g = g, .groups = div_up(div_up(g->n, 16), tile_width(g->m)) };
 	double flop = 2.0 * (double)g->m * (double)g->n * (double)g->k;
 	int64_t wish = tasks_wanted(flop);
 	j.row_parts = min_i(wish, div_up(g->m, GEMM_ROWS));
 	if (j.row_parts * j.groups < 8)
-		j.row_parts = min_i(wish, div_up(g->m, 2 * tile_p[TILE_NB - 1]));
+		j.row_parts = min_i(wish, div_up(g->m, 12));
 	j.group_parts = min_i(j.groups, div_up(wish, j.row_parts));
 	pool_run(p, gemm_task, &j, (uint32_t)(j.row_parts * j.group_parts));
 }

@@ -17,7 +17,7 @@ static INLINE const float *lstm_steps(v16 acc[4], const float *a, const float *w
 		v16 v = v_set1(a[k]);
 		UNROLL
 		for (int g = 0; g < 4; g++)
-			acc[g] = v_fma(v, v_load(w + g * 16), acc[g]);
+			acc[g] = v_acc(v, v_load(w + g * 16), acc[g]);
 	}
 	return w;
 }
@@ -38,8 +38,8 @@ static void lstm_block(const struct lstm *l, int64_t blocks, int64_t n, int64_t 
 	v16 in = v_mul(m_sigmoid(acc[0]), m_tanh(acc[3]));
 	v16 c = v_fma(m_sigmoid(acc[2]), v_load_part(l->c + at, 0, lanes), in);
 	v16 h = v_mul(m_sigmoid(acc[1]), m_tanh(c));
-	v_store_part(l->c_out + at, m_one_nan(c), 0, lanes);
-	v_store_part(l->h_out + at, m_one_nan(h), 0, lanes);
+	v_store_part(l->c_out + at, v_one_nan(c), 0, lanes);
+	v_store_part(l->h_out + at, v_one_nan(h), 0, lanes);
 }
 
 static void lstm_task(void *arg, uint32_t task, unsigned thread)

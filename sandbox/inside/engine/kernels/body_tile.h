@@ -42,6 +42,7 @@ struct tile {
 	int lane0;                      /* first lane of y; not 0 only in grouped convolutions */
 	const struct activation *act;
 	float lo, hi;                   /* the activation as a clip, when act_is_clip */
+	bool act_is_none;
 	bool act_is_clip;               /* NONE, RELU, CLIP without a tail: two operations */
 	bool act_is_swish;              /* HARDSWISH; with act_is_clip unset and slow_end unset else a clip and a tail */
 	bool slow_end;                  /* everything else, and y across block borders: tile_finish */
@@ -56,20 +57,15 @@ static void tile_act_set(struct tile *t, const struct activation *a)
 	bool clip = a->kind == ACT_NONE || a->kind == ACT_RELU || a->kind == ACT_CLIP;
 	t->act = a;
 	t->act_is_clip = clip && !a->post;
+	t->act_is_none = a->kind == ACT_NONE && !a->post;
 	t->act_is_swish = a->kind == ACT_HARDSWISH;
 	t->slow_end = t->lane0 || !(clip || t->act_is_swish);
 	t->lo = a->kind == ACT_RELU ? 0.0f : a->kind == ACT_CLIP ? a->alpha : -F_INF;
 	t->hi = a->kind == ACT_CLIP ? a->beta : F_INF;
 }
 
-/* Two NaNs that meet in an FMA give either payload, by operand order: one NaN for all. */
-static INLINE v16 m_one_nan(v16 v)
-{
-	return v_if_nan(v, v_set1(F_NAN), v);
-}
-
 /* Writes one finished vector of column block j, across the border of two blocks when lane0 is set. */
-static void tile_put(const struct tile *t, int p, int j, int last_block, v16 v)
+static INLINE void tile_put(const struct tile *t, int p, int j, int last_block, v16 v)
 {
 	int n = j == last_block ? t->lanes : 16, store = j == last_block ? t->store_lanes : 16;
 	float *y = t->yp[p] + j * t->y_block;
@@ -86,7 +82,7 @@ static void tile_put(const struct tile *t, int p, int j, int last_block, v16 v)
 		v_store_part(y + t->y_block, v_set1(0.0f), 16 - cut, store - cut);
 }
 
-static v16 tile_residual(const struct tile *t, int p, int j, int last_block)
+static INLINE v16 tile_residual(const struct tile *t, int p, int j, int last_block)
 {
 	int n = j == last_block ? t->lanes : 16;
 	const float *r = t->rp[p] + j * t->y_block;
@@ -97,36 +93,52 @@ static v16 tile_residual(const struct tile *t, int p, int j, int last_block)
 	return n > cut ? v_or(v, v_load_part(r + t->y_block - cut, cut, n)) : v;
 }
 
-/* The epilogue for everything that is not a plain clip into whole blocks. */
+/* The epilogue for what is too long to stand in each micro-kernel. */
 static __attribute__((noinline)) void tile_finish(const struct tile *t, const float *raw, int rows, int blocks)
 {
+	v16 lo = v_set1(t->lo), hi = v_set1(t->hi);
 	for (int p = 0; p < rows; p++)
 		for (int j = 0; j < blocks; j++, raw += 16) {
 			v16 v = v_load(raw);
 			if (t->has_residual)
 				v = v_add(v, tile_residual(t, p, j, blocks - 1));
-			v = m_act(t->act, v);
-			v = t->act->post ? v_fma(v, v_set1(t->act->post_mul), v_set1(t->act->post_add)) : v;
-			tile_put(t, p, j, blocks - 1, m_one_nan(v));
+			if (t->act_is_clip) {
+				v = m_clip(v, lo, hi);
+			} else {
+				v = m_act(t->act, v);
+				v = t->act->post ? v_fma(v, v_set1(t->act->post_mul), v_set1(t->act->post_add)) : v;
+			}
+			tile_put(t, p, j, blocks - 1, v_one_nan(v));
 		}
+}
+
+static INLINE void tile_step(int P, int NB, v16 acc[P_LIMIT][NB_LIMIT], const float *const xp[P_LIMIT],
+                             const float *w, int64_t w_block, int64_t k)
+{
+	v16 b[NB_LIMIT];
+	UNROLL
+	for (int j = 0; j < NB; j++)
+		b[j] = v_load(w + j * w_block);
+	UNROLL
+	for (int p = 0; p < P; p++) {
+		v16 a = v_set1(xp[p][k]);
+		UNROLL
+		for (int j = 0; j < NB; j++)
+			acc[p][j] = v_acc(a, b[j], acc[p][j]);
+	}
 }
 
 static INLINE void tile_steps(int P, int NB, v16 acc[P_LIMIT][NB_LIMIT], const float *const xp[P_LIMIT],
                               const float *w, int64_t w_block, int64_t n)
 {
-	for (int64_t k = 0; k < n; k++, w += 16) {
-		v16 b[NB_LIMIT];
+	int64_t k = 0;
+	for (; k + 4 <= n; k += 4, w += 64) {
 		UNROLL
-		for (int j = 0; j < NB; j++)
-			b[j] = v_load(w + j * w_block);
-		UNROLL
-		for (int p = 0; p < P; p++) {
-			v16 a = v_set1(xp[p][k]);
-			UNROLL
-			for (int j = 0; j < NB; j++)
-				acc[p][j] = v_fma(a, b[j], acc[p][j]);
-		}
+		for (int64_t s = 0; s < 4; s++)
+			tile_step(P, NB, acc, xp, w + s * 16, w_block, k + s);
 	}
+	for (; k < n; k++, w += 16)
+		tile_step(P, NB, acc, xp, w, w_block, k);
 }
 
 /* As tile_steps for weights that come from memory once: asks for them 4 KiB ahead. */
@@ -145,7 +157,7 @@ static INLINE void tile_stream(int P, int NB, v16 acc[P_LIMIT][NB_LIMIT], const 
 			v16 a = v_set1(xp[p][k]);
 			UNROLL
 			for (int j = 0; j < NB; j++)
-				acc[p][j] = v_fma(a, b[j], acc[p][j]);
+				acc[p][j] = v_acc(a, b[j], acc[p][j]);
 		}
 	}
 }
@@ -167,7 +179,7 @@ static INLINE void tile_offsets(int P, int NB, v16 acc[P_LIMIT][NB_LIMIT], const
 			v16 a = v_set1(xp[p][o]);
 			UNROLL
 			for (int j = 0; j < NB; j++)
-				acc[p][j] = v_fma(a, b[j], acc[p][j]);
+				acc[p][j] = v_acc(a, b[j], acc[p][j]);
 		}
 	}
 }
@@ -260,19 +272,26 @@ static INLINE void tile_end(int P, int NB, v16 acc[P_LIMIT][NB_LIMIT], const str
 				acc[p][NB - 1] = v_add(acc[p][NB - 1], t->lanes == 16 ? v_load(r) : v_load_part(r, 0, t->lanes));
 			}
 		}
-		if (t->act_is_clip) {
+		if (t->act_is_none) {
 			UNROLL
 			for (int p = 0; p < P; p++) {
 				UNROLL
 				for (int j = 0; j < NB; j++)
-					acc[p][j] = m_one_nan(m_clip(acc[p][j], lo, hi));
+					acc[p][j] = v_one_nan(acc[p][j]);
+			}
+		} else if (t->act_is_clip) {
+			UNROLL
+			for (int p = 0; p < P; p++) {
+				UNROLL
+				for (int j = 0; j < NB; j++)
+					acc[p][j] = v_one_nan(m_clip(acc[p][j], lo, hi));
 			}
 		} else {
 			UNROLL
 			for (int p = 0; p < P; p++) {
 				UNROLL
 				for (int j = 0; j < NB; j++)
-					acc[p][j] = m_one_nan(tile_act(t, acc[p][j], lo, hi));
+					acc[p][j] = v_one_nan(tile_act(t, acc[p][j], lo, hi));
 			}
 		}
 	}
@@ -314,7 +333,8 @@ static INLINE void tile_run(int P, int NB, const struct tile *t)
 #define TILE_ROW(NB)                                                                              \
 	{ tile_1_##NB, tile_2_##NB, tile_3_##NB, tile_4_##NB, tile_5_##NB, tile_6_##NB, tile_7_##NB, tile_8_##NB }
 
-/* TILE_P(nb): rows of a tile of nb blocks; TILE_NB: blocks. tile_fns[nb - 1][p - 1]. */
+/* tile_p[nb - 1]: most rows of a tile of nb blocks. tile_fns[nb - 1][rows - 1]. tile_width: most
+ * blocks of a tile when there are so many rows in all; few rows need more blocks to fill the registers. */
 #if defined(TILE_SHAPES_16)
 #define TILE_NB 4
 static const int8_t tile_p[TILE_NB] = { 8, 8, 8, 6 };
@@ -326,15 +346,29 @@ static void (*const tile_fns[TILE_NB][P_LIMIT])(const struct tile *t) = {
 	TILE_ROW(1), TILE_ROW(2), TILE_ROW(3),
 	{ tile_1_4, tile_2_4, tile_3_4, tile_4_4, tile_5_4, tile_6_4, NULL, NULL },
 };
+static int64_t tile_width(int64_t rows)
+{
+	(void)rows;
+	return TILE_NB;
+}
 #elif defined(TILE_SHAPES_8)
-#define TILE_NB 2
-static const int8_t tile_p[TILE_NB] = { 6, 3 };
+#define TILE_NB 4
+static const int8_t tile_p[TILE_NB] = { 6, 3, 1, 1 };
 TILE_FN(1, 1) TILE_FN(2, 1) TILE_FN(3, 1) TILE_FN(4, 1) TILE_FN(5, 1) TILE_FN(6, 1)
 TILE_FN(1, 2) TILE_FN(2, 2) TILE_FN(3, 2)
+TILE_FN(1, 3)
+TILE_FN(1, 4)
 static void (*const tile_fns[TILE_NB][P_LIMIT])(const struct tile *t) = {
 	{ tile_1_1, tile_2_1, tile_3_1, tile_4_1, tile_5_1, tile_6_1, NULL, NULL },
 	{ tile_1_2, tile_2_2, tile_3_2, NULL, NULL, NULL, NULL, NULL },
+	{ tile_1_3, NULL, NULL, NULL, NULL, NULL, NULL, NULL },
+	{ tile_1_4, NULL, NULL, NULL, NULL, NULL, NULL, NULL },
 };
+/* 6 x 16 takes 12 accumulators, 2 weights and 1 operand of 16 registers: the shape for many rows. */
+static int64_t tile_width(int64_t rows)
+{
+	return rows == 1 ? 4 : rows <= 3 ? 2 : 1;
+}
 #else
 #define TILE_NB 1
 static const int8_t tile_p[TILE_NB] = { 1 };
@@ -342,6 +376,11 @@ TILE_FN(1, 1)
 static void (*const tile_fns[TILE_NB][P_LIMIT])(const struct tile *t) = {
 	{ tile_1_1, NULL, NULL, NULL, NULL, NULL, NULL, NULL },
 };
+static int64_t tile_width(int64_t rows)
+{
+	(void)rows;
+	return 1;
+}
 #endif
 
 /* --- cutting work: by shape alone --------------------------------------------------------------------- */

@@ -7,6 +7,7 @@
  * 16 output channels of that group one panel of c_in/groups * kh * kw * 16 floats, in the order
  * [run of input channels][kh][kw][channel in the run][16]; runs end where a channel block of the
  * input ends, so with groups == 1 a run is a channel block. Columns beyond the group's are zero.
+ * With y_nchw: one panel [input channel][16], column = (kh * kernel width + kw) * c_out + channel.
  *
  * Side: inside. Trusts: its arguments. Owns: nothing.
  */

@@ -92,6 +92,8 @@ struct gemm_dynamic {
  *   else                     grouped: any c_in/groups and c_out/groups (fastest: multiples of 16)
  *   transposed               ConvTranspose; h_out and w_out as ONNX gives them; pads as in ONNX
  *   x_nchw                   x is plain NCHW; only with conv_can_nchw (first layers); same bits
+ *   y_nchw                   y is plain NCHW; only with conv_can_y_nchw (a last 2x2 upsampling to one
+ *                            channel: taps take the place of channels in the vector)
  */
 
 #define CBLOCK 16
@@ -110,6 +112,7 @@ struct conv {
 	struct activation act;
 	bool transposed;
 	bool x_nchw;
+	bool y_nchw;                 /* decides the packing too: set it before conv_pack */
 	/* Distance of two images in floats, 0 = dense: lets x be a run of channel blocks of a wider
 	 * tensor and y (and residual) a place inside a Concat's result. */
 	int64_t x_image, y_image;
@@ -117,9 +120,12 @@ struct conv {
 
 /* True when x_nchw is allowed: groups == 1, c_in <= 16, not transposed. It pays at c_in <= 4. */
 bool conv_can_nchw(const struct conv *shape);
+/* True when y_nchw is allowed: transposed, groups == 1, kernel == stride, no dilation, no pads, no
+ * output padding, no residual, c_out * kh * kw <= 16. */
+bool conv_can_y_nchw(const struct conv *shape);
 size_t conv_pack_bytes(const struct conv *shape);
 /* w is OIHW (I = c_in/groups); transposed: IOHW (O = c_out/groups) as ONNX stores it. Reads channel
- * counts, groups, kernel and transposed only: one packing serves every image size. */
+ * counts, groups, kernel, transposed and y_nchw only: one packing serves every image size. */
 void conv_pack(float *dst, const float *w, const struct conv *shape);
 /* Scratch one thread needs while it runs this shape (64-aligned; often a few hundred bytes). */
 size_t conv_scratch_bytes(const struct conv *shape);
@@ -137,7 +143,7 @@ struct pooling {
 	int64_t x_image, y_image; /* as in struct conv */
 };
 
-/* LRN over channels in blocks: y = x / (k + alpha / size * sum of squares)^beta. */
+/* LRN over channels in blocks: y = x / (k + alpha / size * sum of squares)^beta. y is not x. */
 struct lrn {
 	int64_t n, c, hw, size;
 	float alpha, beta, k;

@@ -32,8 +32,17 @@ bool conv_can_nchw(const struct conv *c)
 	return c->groups == 1 && c->c_in <= CBLOCK && !c->transposed;
 }
 
+bool conv_can_y_nchw(const struct conv *c)
+{
+	return c->transposed && c->groups == 1 && c->kh == c->stride_h && c->kw == c->stride_w && c->dil_h == 1 &&
+	       c->dil_w == 1 && c->pad_top == 0 && c->pad_left == 0 && c->h_out == c->h_in * c->kh &&
+	       c->w_out == c->w_in * c->kw && !c->residual && c->c_out * c->kh * c->kw <= CBLOCK;
+}
+
 size_t conv_pack_bytes(const struct conv *c)
 {
+	if (c->y_nchw)
+		return bytes(c->c_in * 16);
 	if (conv_is_depthwise(c))
 		return bytes((c->c_out + 15) / 16 * 16 * c->kh * c->kw);
 	return bytes(c->groups * conv_group_blocks(c) * conv_panel(c));
@@ -72,8 +81,20 @@ static float *pack_panel(float *dst, const float *w, const struct conv *c, int64
 	return dst;
 }
 
+static void pack_scatter(float *dst, const float *w, const struct conv *c)
+{
+	int64_t taps = c->kh * c->kw;
+	for (int64_t i = 0; i < c->c_in; i++)
+		for (int64_t j = 0; j < 16; j++)
+			*dst++ = j < taps * c->c_out ? w[(i * c->c_out + j % c->c_out) * taps + j / c->c_out] : 0.0f;
+}
+
 void conv_pack(float *dst, const float *w, const struct conv *c)
 {
+	if (c->y_nchw) {
+		pack_scatter(dst, w, c);
+		return;
+	}
 	if (conv_is_depthwise(c)) {
 		pack_depthwise(dst, w, c);
 		return;

@@ -64,6 +64,7 @@ static INLINE void v_store_part(float *p, v16 v, int lo, int hi)
 }
 static INLINE v16 v_keep(v16 v, int n) { V_EACH if (i_ >= n) v.f[i_] = 0; return v; }
 static INLINE v16 v_fma(v16 a, v16 b, v16 c) { V_EACH c.f[i_] = c_fma(a.f[i_], b.f[i_], c.f[i_]); return c; }
+static INLINE v16 v_acc(v16 a, v16 b, v16 acc) { return v_fma(a, b, acc); }
 static INLINE v16 v_add(v16 a, v16 b) { V_EACH a.f[i_] += b.f[i_]; return a; }
 static INLINE v16 v_sub(v16 a, v16 b) { V_EACH a.f[i_] -= b.f[i_]; return a; }
 static INLINE v16 v_mul(v16 a, v16 b) { V_EACH a.f[i_] *= b.f[i_]; return a; }
@@ -88,6 +89,12 @@ static INLINE v16 v_if_nan(v16 a, v16 t, v16 f)
 {
 	V_EACH f.f[i_] = a.f[i_] != a.f[i_] ? t.f[i_] : f.f[i_];
 	return f;
+}
+/* Any NaN becomes the one NaN. */
+static INLINE v16 v_one_nan(v16 a)
+{
+	V_EACH a.f[i_] = a.f[i_] != a.f[i_] ? c_float(ONE_NAN_BITS) : a.f[i_];
+	return a;
 }
 /* 2^n for n whole and in [-126, 127]; anything for a NaN. */
 static INLINE v16 v_pow2(v16 n)

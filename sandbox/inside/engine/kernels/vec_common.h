@@ -30,6 +30,9 @@
 #endif
 #endif
 
+/* Two NaNs that meet in an FMA give either payload, by operand order: results hold only this one. */
+#define ONE_NAN_BITS 0xffc00000u
+
 #define SIGN_BIT 0x80000000u
 #define ABS_BITS 0x7fffffffu
 
