@@ -462,6 +462,50 @@ def test_broker_killed_at_random_points(place, mode):
         assert wait_empty(p.pid) == []
 
 
+def workers_of(sid):
+    """Processes of a session that are neither the harness nor the jailer."""
+    found = []
+    for pid, _ in in_session(sid):
+        try:
+            name = open(f"/proc/{pid}/comm").read().strip()
+        except OSError:
+            continue
+        if pid != sid and name not in ("fumehood-jailer", "jail_run", "setpriv"):
+            found.append(pid)
+    return found
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_worker_killed_at_random_points(place, mode):
+    """The broker never hangs, answers each time, and goes on: the last attempt is like the first."""
+    rnd = random.Random(5)
+    p = subprocess.Popen(command(place, mode, ["--optional", "shipped", "--deadline", "60"]), stdin=subprocess.PIPE,
+                         stdout=subprocess.PIPE, text=True, start_new_session=True)
+    fds = f"/proc/{p.pid}/fd"
+    seen, open_fds = {}, []
+    for i in range(50):
+        p.stdin.write("spin\n")
+        p.stdin.flush()
+        time.sleep(rnd.uniform(0.0003, 0.004))
+        for pid in workers_of(p.pid):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        r = json.loads(p.stdout.readline())
+        seen[r.get("verdict", r.get("error"))] = seen.get(r.get("verdict", r.get("error")), 0) + 1
+        if i in (0, 49):
+            time.sleep(0.05)  # it closes after it has answered
+            open_fds.append(os.listdir(fds) if ROOT else [])
+    assert open_fds[0] == open_fds[1], "a descriptor leaks"
+    assert set(seen) <= {"memory", "worker-crash", "wall", "deadline"} and seen.get("memory", 0) > 5, seen
+    p.stdin.write("lock\n")
+    p.stdin.close()
+    assert json.loads(p.stdout.readline())["verdict"] == "clean"
+    assert p.wait(5) == 0 and wait_empty(p.pid) == []
+    p.stdout.close()
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_jailer_killed_does_not_end_the_worker_but_the_broker_does(place, mode):
     p = subprocess.Popen(command(place, mode, ["--optional", "shipped", "--stay", "spin"]), stdout=subprocess.PIPE,
