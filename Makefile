@@ -130,7 +130,7 @@ $(B)/bin/fumehood-auditor: $$(addprefix $(B)/obj/,$$(AUDITOR_OBJS))
 	$(Q)$(CC) $(SAN) -pie $(LDHARD) -o $@ $(filter %.o,$^) $(AUDIT_LIBS)
 
 AUDIT_TEST_OBJS  := $(AUDIT_OBJS) $(AUDIT_WRITE_OBJS) $(PROTO_CRYPTO) $(PROTO_OBJS)
-AUDIT_TESTS := unit_audit_tree unit_audit_receipt
+AUDIT_TESTS := unit_audit_tree unit_audit_receipt unit_audit_segment unit_audit_writer
 UNIT_TESTS += $(AUDIT_TESTS)
 $(foreach t,$(AUDIT_TESTS),$(eval $(t)_OBJS := $(AUDIT_TEST_OBJS)) $(eval $(t)_LIBS := $(AUDIT_LIBS)))
 #FUZZERS += fuzz_audit_segment fuzz_audit_verify
@@ -247,7 +247,17 @@ fuzz_model_note_OBJS := $(unit_trust_note_OBJS)
 fuzz_model_note_LIBS := $(PROTO_CRYPTO_LIBS)
 
 # ---- broker/ ----
-BROKER_OBJS :=
+# BROKER_PARTS: what unit tests link; BROKER_OBJS: the program.
+BROKER_PARTS := $(addprefix broker/,loop.o conf.o helper.o place.o gate.o gate_client.o request.o record.o log.o \
+                  rate.o facts.o copy.o models.o pool.o pool_worker.o client.o call.o call_infer.o call_open.o \
+                  call_admit.o call_attempt.o call_read.o)
+BROKER_BELOW  = $(TRUST_OBJS) $(POLICY_OBJS) $(AUDIT_LOG_OBJS) $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_OBJS) $(PROTO_CRYPTO)
+BROKER_OBJS   = broker/broker.o broker/start.o $(BROKER_PARTS) $(BROKER_BELOW)
+BROKER_LIBS  := -ljansson -lprotobuf-c $(PROTO_CRYPTO_LIBS) -lm
+$(B)/bin/fumehood-broker: $$(addprefix $(B)/obj/,$$(BROKER_OBJS))
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK  $(VARIANT) $(@F)")
+	$(Q)$(CC) $(SAN) -pie $(LDHARD) -o $@ $(filter %.o,$^) $(BROKER_LIBS)
 
 # ---- broker/ctl: the fumehood command ----
 CTL_OBJS := broker/ctl/main.o broker/ctl/options.o broker/ctl/out.o broker/ctl/files.o broker/ctl/notes.o \

@@ -144,6 +144,7 @@ static int frame_done(struct frame_rx *rx, struct frame *out)
 
 int frame_rx_read(struct frame_rx *rx, int fd, struct frame *out, struct err *e)
 {
+	size_t turn = 0;
 	for (;;) {
 		ssize_t got;
 		if (rx->have < FRAME_HEADER_BYTES) {
@@ -169,6 +170,9 @@ int frame_rx_read(struct frame_rx *rx, int fd, struct frame *out, struct err *e)
 		if (rx->on_bytes)
 			rx->on_bytes(rx->on_bytes_arg, &rx->f.header, rx->f.body + used, (size_t)got, used);
 		rx->have += (size_t)got;
+		turn += (size_t)got;
+		if (rx->turn_bytes && turn >= rx->turn_bytes && rx->have - FRAME_HEADER_BYTES < rx->f.header.length)
+			return 0;
 	}
 }
 

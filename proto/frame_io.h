@@ -34,6 +34,8 @@ void frame_clear(struct frame *f);
 struct frame_rx {
 	enum role from, to;
 	uint64_t body_limit_bytes;     /* this receiver's own limit, at most the kind's */
+	size_t turn_bytes;             /* one frame_rx_read stops after so many bytes of a body, so that a
+	                                * large frame does not keep a loop from its other peers; 0: no stop */
 	uint8_t raw[FRAME_HEADER_BYTES];
 	size_t have;                   /* bytes of header and body so far */
 	size_t cap;                    /* allocated bytes of f.body */

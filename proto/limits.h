@@ -47,6 +47,7 @@
 
 /* --- identities: see docs/threat-model.md ------------------------------------------------------ */
 #define UID_BROKER_FALLBACK 61471         /* the broker's uid when no user fumehood exists */
+#define UID_AUDITOR_FALLBACK 61472        /* the auditor's, when no user fumehood-audit exists */
 #define UID_WORKER_FIRST 1900000          /* workers' uids, below the ranges of subuid (100000 up */
 #define UID_WORKER_COUNT 65536            /* to 1.1 M by default) and of systemd (1879048192) */
 
