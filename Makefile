@@ -217,7 +217,8 @@ $(foreach t,$(KERNEL_TESTS),$(eval $(t)_OBJS := $(KERNEL_OBJS)))
 ENGINE_OBJS := $(addprefix sandbox/inside/engine/,arena.o dtype.o engine.o) \
   $(addprefix sandbox/inside/engine/onnx/,wire.o load.o tensor.o graph.o resolve.o needed.o facts.o ops.o \
     nd.o ops_shape.o ops_move.o ops_unary.o ops_binary.o ops_reduce.o ops_matmul.o ops_conv.o ops_pool.o \
-    ops_norm.o ops_rnn.o ops_resize.o ops_quant.o infer.o rewrite.o memory.o session.o)
+    ops_norm.o ops_rnn.o ops_resize.o ops_quant.o infer.o rewrite.o patterns.o fuse.o lower.o \
+    pack.o steps.o memory.o session.o)
 # The engine without a worker, for judges and measuring; never installed.
 ONNX_RUN_OBJS := $(ENGINE_OBJS) $(KERNEL_OBJS) proto/err.o
 $(B)/tests/onnx_run: $(addprefix $(B)/obj/,tests/judges/onnx_run.o $(ONNX_RUN_OBJS))

@@ -32,6 +32,9 @@ struct gemm_p {
 	bool is_gemm;
 	const float *packed;
 	const float *bias;       /* fused or Gemm's C as one row */
+	float *scale, *shift;    /* folded per column, n each; NULL: none */
+	bool affine_from_file;
+	uint64_t fused_key;
 	struct activation act;
 	bool has_residual;       /* the last input */
 };

@@ -5,7 +5,7 @@
  *
  * Side: inside. Trusts: what infer checked. Owns: their rows of the operator table.
  */
-#include "sandbox/inside/engine/onnx/elem.h"
+#include "sandbox/inside/engine/onnx/fuse.h"
 #include "sandbox/inside/engine/onnx/nd.h"
 
 #include <math.h>
@@ -58,10 +58,6 @@ int elem_broadcast(struct plan *p, const struct step *s, const struct tensor *a,
 
 /* --- infer ------------------------------------------------------------------------------------------------ */
 
-struct binary_p {
-	int kind, kernel;
-	bool mean;
-};
 
 static int binary_infer(struct plan *p, struct step *s)
 {

@@ -34,7 +34,9 @@ struct tensor {
 	uint32_t value;         /* the model's value, or ONNX_NONE */
 	/* passes */
 	struct step *def;       /* the step that makes it (K_RUN) */
-	uint32_t n_uses;
+	struct step *user;      /* the last step that takes it */
+	uint32_t n_uses;        /* by steps and as an output of the plan */
+	bool is_placed;         /* others lie inside its storage */
 	struct tensor *root;    /* same storage as this one (views, concat parts); NULL: its own */
 	uint64_t root_off;      /* bytes into the root's storage */
 	struct tensor *twin;    /* the same value in the other layout */
@@ -45,11 +47,16 @@ struct tensor {
 
 typedef int (*step_run)(struct run *r, const struct step *s);
 
+/* What the passes know about a step; S_OP: only that its operator runs it. */
+enum step_kind { S_OP, S_VIEW, S_UNARY, S_AFFINE, S_BINARY, S_CONV, S_MATMUL, S_POOL, S_TRANSPOSE, S_CONCAT,
+                 S_LOOKUP, S_CONVERT, S_SHUFFLE };
+
 struct step {
 	const struct op *op;
 	const struct onnx_node *node;
 	struct tensor **in, **out;
 	uint32_t n_in, n_out;
+	enum step_kind kind;
 	step_run run;
 	void *p;                /* parameters of the operator */
 	uint64_t scratch;       /* bytes per thread */
@@ -57,7 +64,7 @@ struct step {
 	uint64_t macs;
 	bool dead;
 	bool blockable;         /* run works on blocked tensors too */
-	int32_t order;
+	uint32_t order;         /* its place in the list */
 };
 
 struct session;

@@ -11,7 +11,8 @@
 
 #include "sandbox/inside/engine/onnx/plan.h"
 
-#define PACK_KEY_WORDS 20
+#define PACK_KEY_WORDS 16
+#define PACK_BUCKETS 256
 
 /* Packed weights are kept over replanning under what they were made from: the node and everything that
  * went into the packing. */
@@ -30,7 +31,7 @@ struct session {
 	unsigned n_threads;
 	const struct kernels *k;
 	void **payload;                /* model value -> payload read once, or NULL */
-	struct packed *packed;
+	struct packed *packed[PACK_BUCKETS];
 	struct plan plan;
 	bool is_planned;
 	/* what the plan was made for */

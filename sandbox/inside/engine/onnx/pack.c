@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Packing of weights: see pack.h. Temporary copies lie above the plan and are given back at once.
+ * Side: inside. Trusts: infer. Owns: nothing.
+ */
+#include "sandbox/inside/engine/onnx/pack.h"
+
+#include "sandbox/inside/engine/onnx/fuse.h"
+
+#include <string.h>
+
+/* A constant's floats for reading now: in place, or in temporary memory. Not kept. */
+static const float *peek(struct plan *p, const struct tensor *t)
+{
+	void *mem;
+	if (t->data && !t->splat)
+		return t->data;
+	if (t->init && t->init->field == 9 && (uintptr_t)(p->m->file + t->init->raw_off) % 4 == 0)
+		return (const float *)(const void *)(p->m->file + t->init->raw_off);
+	mem = plan_alloc(p, 1, t->bytes + 4);
+	if (!mem)
+		return NULL;
+	if (t->splat)
+		for (uint64_t i = 0; i < t->n; i++)
+			((float *)mem)[i] = *(const float *)t->data;
+	else
+		onnx_tensor_read(p->m, t->init, mem);
+	return mem;
+}
+
+/* Memory for packed weights under a key: *fresh when it must be filled. */
+static void *pack_memory(struct plan *p, bool from_file, const uint64_t *key, uint64_t bytes, bool *fresh)
+{
+	struct session *s = p->s;
+	uint64_t h = 0;
+	struct packed *k;
+	*fresh = true;
+	p->weights_bytes += bytes;
+	if (!from_file)
+		return plan_alloc(p, 1, bytes);
+	for (int i = 0; i < PACK_KEY_WORDS; i++)
+		h = key_mix(h, key[i]);
+	for (k = s->packed[h % PACK_BUCKETS]; k; k = k->next)
+		if (!memcmp(k->key, key, sizeof k->key) && k->bytes == bytes) {
+			*fresh = false;
+			return k->data;
+		}
+	k = plan_keep(p, sizeof *k);
+	if (!k || !(k->data = plan_keep(p, bytes)))
+		return NULL;
+	memcpy(k->key, key, sizeof k->key);
+	k->bytes = bytes;
+	k->next = s->packed[h % PACK_BUCKETS];
+	s->packed[h % PACK_BUCKETS] = k;
+	return k->data;
+}
+
+/* --- convolution -------------------------------------------------------------------------------------------- */
+
+static int fill_conv(struct plan *p, const struct step *s, const struct conv_p *q, float *dst, float *bias)
+{
+	const struct tensor *tw = s->in[1], *tb = q->has_residual && s->n_in == 3 ? NULL : step_in(s, 2);
+	const struct conv *c = &q->c;
+	const float *w = peek(p, tw), *b = tb ? peek(p, tb) : NULL;
+	uint64_t per = tw->n / (uint64_t)c->c_out; /* weights per output channel */
+	float *scaled;
+	if (!w || (tb && !b))
+		return ERR_LIMIT;
+	memset(bias, 0, blocks_of(c->c_out) * CBLOCK * 4);
+	for (int64_t o = 0; o < c->c_out; o++)
+		bias[o] = (b ? b[o] : 0) * (q->scale ? q->scale[o] : 1) + (q->shift ? q->shift[o] : 0);
+	if (!q->scale) {
+		conv_pack(dst, w, c);
+		return ERR_OK;
+	}
+	if (!(scaled = plan_alloc(p, tw->n, 4)))
+		return ERR_LIMIT;
+	if (!c->transposed) {
+		for (uint64_t i = 0; i < tw->n; i++)
+			scaled[i] = w[i] * q->scale[i / per];
+	} else {
+		/* [c_in][c_out / groups][kh kw]: the group follows from the input channel. */
+		uint64_t k = (uint64_t)(c->kh * c->kw), og = (uint64_t)(c->c_out / c->groups);
+		uint64_t ig = (uint64_t)(c->c_in / c->groups);
+		for (uint64_t i = 0; i < tw->n; i++)
+			scaled[i] = w[i] * q->scale[i / (k * og) / ig * og + i / k % og];
+	}
+	conv_pack(dst, scaled, c);
+	return ERR_OK;
+}
+
+int pack_conv(struct plan *p, struct step *s)
+{
+	struct conv_p *q = s->p;
+	const struct conv *c = &q->c;
+	const struct tensor *tb = q->has_residual && s->n_in == 3 ? NULL : step_in(s, 2);
+	bool from_file = s->in[1]->from_file && (!tb || tb->from_file) && (!q->scale || q->affine_from_file), fresh;
+	uint64_t bytes = (conv_pack_bytes(c) + 63) & ~(uint64_t)63, room = blocks_of(c->c_out) * CBLOCK * 4;
+	uint64_t key[PACK_KEY_WORDS] = { 1, s->node->off, q->fused_key, (uint64_t)c->c_in, (uint64_t)c->c_out,
+		                         (uint64_t)c->groups, (uint64_t)c->kh, (uint64_t)c->kw, c->transposed,
+		                         q->scale != NULL };
+	uint8_t *mem = pack_memory(p, from_file, key, bytes + room, &fresh);
+	size_t mark = plan_mark(p);
+	int rc = ERR_OK;
+	if (!mem)
+		return ERR_LIMIT;
+	q->packed = (const float *)(const void *)mem;
+	if (fresh)
+		rc = fill_conv(p, s, q, (float *)(void *)mem, (float *)(void *)(mem + bytes));
+	plan_release(p, mark);
+	q->bias = tb || q->scale ? (const float *)(const void *)(mem + bytes) : NULL;
+	if (q->has_residual)
+		s->in[1] = s->in[s->n_in - 1];
+	s->n_in = q->has_residual ? 2 : 1;
+	s->shared = 0;
+	s->scratch = conv_scratch_bytes(c) + 64;
+	return rc;
+}
+
+/* --- products ------------------------------------------------------------------------------------------------ */
+
+static int fill_matmul(struct plan *p, const struct step *s, const struct gemm_p *g, float *dst, float *bias)
+{
+	const struct tensor *tb = s->in[1], *tc = g->is_gemm && !(g->has_residual && s->n_in == 3) ? step_in(s, 2) : NULL;
+	const float *b, *c = tc ? peek(p, tc) : NULL;
+	float *scaled;
+	bool scale = g->scale || (g->is_gemm && g->alpha != 1);
+	if (tc && !c)
+		return ERR_LIMIT;
+	for (int64_t n = 0; bias && n < g->n; n++)
+		bias[n] = (c ? c[tc->n == 1 ? 0 : n] * g->beta : 0) * (g->scale ? g->scale[n] : 1) +
+		          (g->shift ? g->shift[n] : 0);
+	if (tb->splat && !scale && !g->trans_b) {
+		/* One number: one row of it, read for every k. */
+		float *row = plan_alloc(p, (uint64_t)g->n, 4);
+		if (!row)
+			return ERR_LIMIT;
+		for (int64_t n = 0; n < g->n; n++)
+			row[n] = *(const float *)tb->data;
+		gemm_pack(dst, row, 0, false, g->k, g->n);
+		return ERR_OK;
+	}
+	if (!(b = peek(p, tb)))
+		return ERR_LIMIT;
+	if (scale) {
+		if (!(scaled = plan_alloc(p, tb->n, 4)))
+			return ERR_LIMIT;
+		for (uint64_t i = 0; i < tb->n; i++) {
+			uint64_t n = g->trans_b ? i / (uint64_t)g->k : i % (uint64_t)g->n;
+			scaled[i] = b[i] * (g->is_gemm ? g->alpha : 1) * (g->scale ? g->scale[n] : 1);
+		}
+		b = scaled;
+	}
+	gemm_pack(dst, b, g->trans_b ? g->k : g->n, g->trans_b, g->k, g->n);
+	return ERR_OK;
+}
+
+static bool matmul_packs(const struct step *s)
+{
+	const struct gemm_p *g = s->p;
+	const struct tensor *b = s->in[1], *c = g->is_gemm && !(g->has_residual && s->n_in == 3) ? step_in(s, 2) : NULL;
+	if (b->kind != K_CONST || !g->flat || g->k == 0 || g->n == 0 || g->trans_a || s->out[0]->n == 0)
+		return false;
+	return !c || (c->kind == K_CONST && !(c->rank == 2 && c->dims[0] != 1) && (c->n == 1 || c->n == (uint64_t)g->n));
+}
+
+int pack_matmul(struct plan *p, struct step *s)
+{
+	struct gemm_p *g = s->p;
+	const struct tensor *tc;
+	uint64_t bytes, room;
+	uint32_t alpha;
+	uint8_t *mem;
+	bool fresh, bias, from_file;
+	size_t mark;
+	int rc = ERR_OK;
+	if (!matmul_packs(s))
+		return ERR_OK;
+	tc = g->is_gemm && !(g->has_residual && s->n_in == 3) ? step_in(s, 2) : NULL;
+	bias = tc || g->shift;
+	from_file = s->in[1]->from_file && (!tc || tc->from_file) && (!g->scale || g->affine_from_file);
+	memcpy(&alpha, &g->alpha, 4);
+	bytes = (gemm_pack_bytes(g->k, g->n) + 63) & ~(uint64_t)63;
+	room = (uint64_t)g->n * 4;
+	uint64_t key[PACK_KEY_WORDS] = { 2, s->node->off, g->fused_key, (uint64_t)g->k, (uint64_t)g->n, g->trans_b, alpha,
+		                         g->scale != NULL, bias };
+	mem = pack_memory(p, from_file, key, bytes + room, &fresh);
+	if (!mem)
+		return ERR_LIMIT;
+	mark = plan_mark(p);
+	g->packed = (const float *)(const void *)mem;
+	g->bias = bias ? (const float *)(const void *)(mem + bytes) : NULL;
+	if (fresh)
+		rc = fill_matmul(p, s, g, (float *)(void *)mem, bias ? (float *)(void *)(mem + bytes) : NULL);
+	plan_release(p, mark);
+	if (g->has_residual)
+		s->in[1] = s->in[s->n_in - 1];
+	else
+		s->in[1] = NULL;
+	s->n_in = 2;
+	s->scratch = s->shared = 0;
+	return rc;
+}
+
+/* --- LSTM ------------------------------------------------------------------------------------------------------ */
+
+int pack_lstm(struct plan *p, struct step *s)
+{
+	struct lstm_p *q = s->p;
+	struct tensor *w = s->in[1], *r = s->in[2], *b = step_in(s, 3);
+	int64_t h = q->hidden;
+	bool fresh, from_file = w->from_file && r->from_file && (!b || b->from_file);
+	if (w->kind != K_CONST || r->kind != K_CONST || (b && b->kind != K_CONST))
+		return ERR_OK;
+	for (int64_t d = 0; d < q->dirs; d++) {
+		uint64_t key[PACK_KEY_WORDS] = { 3, s->node->off, (uint64_t)d, (uint64_t)q->input, (uint64_t)h };
+		float *mem = pack_memory(p, from_file, key, lstm_pack_bytes(q->input, h), &fresh);
+		size_t mark = plan_mark(p);
+		const float *fw = peek(p, w), *fr = peek(p, r), *fb = b ? peek(p, b) : NULL;
+		if (!mem || !fw || !fr || (b && !fb))
+			return ERR_LIMIT;
+		if (fresh)
+			lstm_pack(mem, fw + d * 4 * h * q->input, fr + d * 4 * h * h, fb ? fb + d * 8 * h : NULL, q->input, h);
+		plan_release(p, mark);
+		q->packed[d] = mem;
+	}
+	s->in[1] = s->in[2] = NULL;
+	if (s->n_in > 3)
+		s->in[3] = NULL;
+	return ERR_OK;
+}
