@@ -10,6 +10,7 @@
 #include "sandbox/inside/serve.h"
 #include "sandbox/inside/sys.h"
 #include "sandbox/inside/engine/engine.h"
+#include "sandbox/inside/engine/kernels/pool.h"
 #include "proto/fixed.h"
 #include "proto/frame.h"
 #include "proto/fumehood.pb-c.h"
