@@ -209,7 +209,19 @@ KERNEL_OBJS := $(addprefix sandbox/inside/engine/kernels/,pool.o level.o pack.o 
 KERNEL_DIR := $(B)/obj/sandbox/inside/engine/kernels
 $(KERNEL_DIR)/kernels_avx2.o: CFLAGS += -mavx2 -mfma
 $(KERNEL_DIR)/kernels_avx512.o: CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma
+# OpenBLAS (serial) and the wraps that keep it from the kernel; objects first, then BLAS_LINK.
+BLAS_OBJS := $(addprefix sandbox/inside/engine/kernels/,blas.o blas_wrap.o)
+BLAS_LINK := -Wl,--wrap=blas_memory_alloc,--wrap=blas_memory_free,--wrap=malloc,--wrap=free \
+             /usr/lib/x86_64-linux-gnu/openblas-serial/libopenblas.a
 KERNEL_TESTS := unit_kernels_pool unit_kernels_math unit_kernels_gemm unit_kernels_conv
+UNIT_TESTS += unit_kernels_blas
+unit_kernels_blas_OBJS = $(KERNEL_OBJS) $(BLAS_OBJS)
+unit_kernels_blas_LIBS = $(BLAS_LINK)
+BENCH_PROGRAMS += bench_kernels
+$(B)/tests/bench_kernels: $(addprefix $(B)/obj/,tests/bench/bench_kernels.o $(KERNEL_OBJS) $(BLAS_OBJS))
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK  $(VARIANT) $(@F)")
+	$(Q)$(CC) $(SAN) -pthread -pie $(LDHARD) -o $@ $(filter %.o,$^) $(BLAS_LINK) -lm
 UNIT_TESTS += $(KERNEL_TESTS)
 $(foreach t,$(KERNEL_TESTS),$(eval $(t)_OBJS := $(KERNEL_OBJS)))
 
@@ -261,9 +273,15 @@ $(B)/bin/fumehood-broker: $$(addprefix $(B)/obj/,$$(BROKER_OBJS))
 	$(Q)$(CC) $(SAN) -pie $(LDHARD) -o $@ $(filter %.o,$^) $(BROKER_LIBS)
 
 # ---- broker/ctl: the fumehood command ----
-CTL_OBJS := broker/ctl/main.o broker/ctl/options.o broker/ctl/out.o broker/ctl/files.o broker/ctl/notes.o \
-            broker/ctl/npy.o broker/ctl/cmd_version.o broker/ctl/cmd_keygen.o broker/ctl/cmd_sign.o \
-            broker/ctl/cmd_trust.o broker/ctl/cmd_verify.o
+CTL_OBJS := $(addprefix broker/ctl/,main.o options.o out.o files.o notes.o npy.o tensors.o call.o talk.o \
+              talk_start.o talk_receipt.o cmd_run.o cmd_inspect.o cmd_keygen.o cmd_sign.o cmd_trust.o cmd_verify.o \
+              cmd_admit.o cmd_list.o cmd_infer.o cmd_serve.o cmd_status.o cmd_audit.o cmd_doctor.o cmd_config.o \
+              cmd_version.o) broker/conf.o broker/helper.o broker/place.o
+CTL_BELOW = $(TRUST_OBJS) $(AUDIT_OBJS) $(WALL_OBJS) sandbox/outside/attempt.o $(PROTO_OBJS) $(PROTO_CRYPTO)
+$(B)/bin/fumehood: $$(addprefix $(B)/obj/,$(CTL_OBJS) $$(CTL_BELOW))
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK  $(VARIANT) $(@F)")
+	$(Q)$(CC) $(SAN) -pie $(LDHARD) -o $@ $(filter %.o,$^) -ljansson -lprotobuf-c $(PROTO_CRYPTO_LIBS) -lm
 UNIT_TESTS += unit_ctl_npy
 unit_ctl_npy_OBJS := broker/ctl/npy.o broker/ctl/out.o $(PROTO_CRYPTO) $(PROTO_CORE)
 unit_ctl_npy_LIBS := $(PROTO_CRYPTO_LIBS) -ljansson

@@ -139,6 +139,17 @@ int path_join(const char *dir, const char *name, char out[PATH_MAX], struct err 
 	return ERR_OK;
 }
 
+int dir_make(const char *path, struct err *e)
+{
+	struct stat st;
+	if (mkdir(path, 0777) == 0 || errno == EEXIST) {
+		if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+			return ERR_OK;
+		return err_set(e, ERR_INPUT, "%s: is not a folder", ctl_str(path));
+	}
+	return err_set(e, ERR_IO, "%s: %s", ctl_str(path), strerror(errno));
+}
+
 /* --- keys -------------------------------------------------------------------------------------------- */
 
 /* The one line that is neither empty nor a remark; NULL when there are none or several. */

@@ -32,6 +32,8 @@ MUST_CHECK int file_hash(const struct ctl *c, int fd, const char *shown, uint64_
 MUST_CHECK int path_dir(const char *path, char out[PATH_MAX], struct err *e);
 MUST_CHECK int path_join(const char *dir, const char *name, char out[PATH_MAX], struct err *e);
 const char *path_base(const char *path);
+/* Makes a folder (one level) unless it is there. Errors: ERR_IO, ERR_INPUT (something else is there). */
+MUST_CHECK int dir_make(const char *path, struct err *e);
 
 /* Reads a secret key file (keygen's format). Refuses a file that others can read.
  * Errors: ERR_NOT_FOUND, ERR_IO, ERR_CONFIG. Clear with note_signer_clear. */
