@@ -130,7 +130,7 @@ $(B)/bin/fumehood-auditor: $$(addprefix $(B)/obj/,$$(AUDITOR_OBJS))
 	$(Q)$(CC) $(SAN) -pie $(LDHARD) -o $@ $(filter %.o,$^) $(AUDIT_LIBS)
 
 AUDIT_TEST_OBJS  := $(AUDIT_OBJS) $(AUDIT_WRITE_OBJS) $(PROTO_CRYPTO) $(PROTO_OBJS)
-AUDIT_TESTS := unit_audit_tree unit_audit_receipt unit_audit_segment unit_audit_writer
+AUDIT_TESTS := unit_audit_tree unit_audit_receipt unit_audit_segment unit_audit_writer unit_audit_tamper
 UNIT_TESTS += $(AUDIT_TESTS)
 $(foreach t,$(AUDIT_TESTS),$(eval $(t)_OBJS := $(AUDIT_TEST_OBJS)) $(eval $(t)_LIBS := $(AUDIT_LIBS)))
 #FUZZERS += fuzz_audit_segment fuzz_audit_verify
@@ -271,6 +271,12 @@ $(B)/bin/fumehood-broker: $$(addprefix $(B)/obj/,$$(BROKER_OBJS))
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK  $(VARIANT) $(@F)")
 	$(Q)$(CC) $(SAN) -pie $(LDHARD) -o $@ $(filter %.o,$^) $(BROKER_LIBS)
+UNIT_TESTS += unit_broker_request unit_broker_gate unit_broker_conf
+unit_broker_request_OBJS := broker/request.o
+unit_broker_gate_OBJS = $(BROKER_PARTS) $(BROKER_BELOW)
+unit_broker_gate_LIBS = $(BROKER_LIBS)
+unit_broker_conf_OBJS = broker/conf.o $(WALL_OBJS) $(PROTO_CORE)
+unit_broker_conf_LIBS := -ljansson
 
 # ---- broker/ctl: the fumehood command ----
 CTL_OBJS := $(addprefix broker/ctl/,main.o options.o out.o files.o notes.o npy.o tensors.o call.o talk.o \
