@@ -107,7 +107,7 @@ POLICY_OBJS := policy/arena.o policy/value.o policy/ext.o policy/ext_ip.o policy
                policy/lex.o policy/parse.o policy/expr.o policy/print.o policy/json.o policy/entities.o \
                policy/schema_parse.o policy/schema.o policy/eval.o policy/index.o policy/world.o \
                policy/request.o policy/decide.o policy/load.o
-POLICY_TESTS := unit_policy_corpus unit_policy_quirks unit_policy_example
+POLICY_TESTS := unit_policy_values unit_policy_text unit_policy_corpus unit_policy_quirks unit_policy_example
 UNIT_TESTS += $(POLICY_TESTS)
 $(foreach t,$(POLICY_TESTS),$(eval $(t)_OBJS := $(POLICY_OBJS) $(PROTO_CORE)))
 $(foreach t,$(POLICY_TESTS),$(eval $(t)_LIBS := -ljansson))
@@ -240,7 +240,7 @@ $(B)/tests/onnx_run: $(addprefix $(B)/obj/,tests/judges/onnx_run.o $(ONNX_RUN_OB
 # ---- sandbox/inside: the worker ----
 # libc, protobuf-c and OpenBLAS, statically, and nothing else. The lint looks at these objects.
 WORKER_OBJS = $(addprefix sandbox/inside/,worker.o serve.o) $(START_OBJS) $(ENGINE_OBJS) $(KERNEL_OBJS) \
-              $(PROTO_CORE) $(PROTO_PB)
+              $(BLAS_OBJS) $(PROTO_CORE) $(PROTO_PB)
 $(B)/bin/fumehood-worker: $$(addprefix $(B)/obj/,$$(WORKER_OBJS))
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK  $(VARIANT) $(@F)")
@@ -277,6 +277,11 @@ unit_broker_gate_OBJS = $(BROKER_PARTS) $(BROKER_BELOW)
 unit_broker_gate_LIBS = $(BROKER_LIBS)
 unit_broker_conf_OBJS = broker/conf.o $(WALL_OBJS) $(PROTO_CORE)
 unit_broker_conf_LIBS := -ljansson
+UNIT_TESTS += unit_broker_facts unit_broker_log
+unit_broker_facts_OBJS = $(addprefix broker/,conf.o facts.o rate.o) $(BROKER_BELOW)
+unit_broker_facts_LIBS = $(BROKER_LIBS)
+unit_broker_log_OBJS = $(addprefix broker/,log.o loop.o gate.o) $(BROKER_BELOW)
+unit_broker_log_LIBS = $(BROKER_LIBS)
 
 # ---- broker/ctl: the fumehood command ----
 CTL_OBJS := $(addprefix broker/ctl/,main.o options.o out.o files.o notes.o npy.o tensors.o call.o talk.o \
@@ -299,7 +304,7 @@ fuzz_npy_LIBS := $(PROTO_CRYPTO_LIBS) -ljansson
 # engine_bench holds the worker's own objects; service_bench is a client. Neither is installed.
 SIDE_OBJS := tests/bench/bench_side.o
 ENGINE_BENCH_OBJS = tests/bench/engine_bench.o tests/bench/peak.o $(SIDE_OBJS) $(ENGINE_OBJS) $(KERNEL_OBJS) \
-                    $(PROTO_CORE) $(PROTO_PB)
+                    $(BLAS_OBJS) $(PROTO_CORE) $(PROTO_PB)
 SERVICE_BENCH_OBJS = tests/bench/service_bench.o $(SIDE_OBJS) $(PROTO_OBJS)
 BENCH_PROGRAMS += engine_bench service_bench
 $(B)/tests/engine_bench: $$(addprefix $(B)/obj/,$$(ENGINE_BENCH_OBJS))
