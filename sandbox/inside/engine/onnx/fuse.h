@@ -78,6 +78,7 @@ int lookup_run(struct run *r, const struct step *s);
 int convert_run(struct run *r, const struct step *s);
 int conv_fused_run(struct run *r, const struct step *s);
 int binary_blocks_run(struct run *r, const struct step *s);
+int spread_run(struct run *r, const struct step *s);
 int concat_blocks_run(struct run *r, const struct step *s);
 
 /* Passes of plan_rewrite, in order. Each returns 0 or a negative code; *changed is set when it did

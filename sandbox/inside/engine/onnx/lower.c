@@ -167,6 +167,50 @@ static int blocked_out(struct lowering *l, struct step *s)
 	return emit(l, s);
 }
 
+/* Few channels out of windows that do not overlap: one product per cell gives all of the window's
+ * channels in one block, then they are spread over the plain output. */
+static bool can_spread(const struct step *s)
+{
+	const struct conv_p *q = s->p;
+	const struct conv *c = &q->c;
+	return c->transposed && c->groups == 1 && c->c_out * c->kh * c->kw <= CBLOCK && c->kh == c->stride_h &&
+	       c->kw == c->stride_w && c->dil_h == 1 && c->dil_w == 1 && c->h_out == c->h_in * c->kh &&
+	       c->w_out == c->w_in * c->kw && c->pad_top == 0 && c->pad_left == 0 && !q->has_residual && q->spatial == 2;
+}
+
+static int lower_spread(struct lowering *l, struct step *s)
+{
+	struct conv_p *q = s->p;
+	struct step *spread = plan_step(l->p, s->op, s->node, 1, 1);
+	struct tensor *mid = plan_tensor(l->p);
+	int64_t d[4] = { q->c.n, q->c.c_out * q->c.kh * q->c.kw, q->c.h_in, q->c.w_in };
+	struct conv *kept = plan_alloc(l->p, 1, sizeof *kept);
+	int rc;
+	if (!spread || !mid || !kept)
+		return ERR_LIMIT;
+	if ((rc = plan_shape(l->p, s, mid, DT_F32, 4, d)) || (rc = to_blocked(l, &s->in[0])) ||
+	    (rc = pack_spread(l->p, s)))
+		return rc;
+	*kept = q->c;
+	mid->kind = K_RUN;
+	mid->layout = L_BLOCKED;
+	mid->def = s;
+	q->c.transposed = false;
+	q->c.c_out = d[1];
+	q->c.h_out = q->c.h_in;
+	q->c.w_out = q->c.w_in;
+	q->c.kh = q->c.kw = q->c.stride_h = q->c.stride_w = 1;
+	s->scratch = conv_scratch_bytes(&q->c) + 64;
+	s->run = conv_fused_run;
+	spread->p = kept;
+	spread->run = spread_run;
+	spread->in[0] = mid;
+	spread->out[0] = s->out[0];
+	spread->out[0]->def = spread;
+	s->out[0] = mid;
+	return emit(l, s) ? ERR_INTERNAL : emit(l, spread);
+}
+
 static int lower_conv(struct lowering *l, struct step *s)
 {
 	struct conv_p *q = s->p;
@@ -174,6 +218,8 @@ static int lower_conv(struct lowering *l, struct step *s)
 	if (s->in[1]->kind != K_CONST || (s->n_in > 2 && s->in[2] && !q->has_residual && s->in[2]->kind != K_CONST) ||
 	    !can_block(s->in[0]) || !can_block(s->out[0]))
 		return plain_step(l, s);
+	if (can_spread(s))
+		return lower_spread(l, s);
 	q->c.x_nchw = q->c.c_in <= 4 && s->in[0]->layout == L_PLAIN && conv_can_nchw(&q->c);
 	if (!q->c.x_nchw && (rc = to_blocked(l, &s->in[0])))
 		return rc;
@@ -405,7 +451,7 @@ int plan_lower(struct plan *p)
 	int rc;
 	for (uint32_t i = 0; i < p->n_steps; i++)
 		operands += p->steps[i]->n_in;
-	l.cap = p->n_steps + operands + p->m->n_outputs;
+	l.cap = 2ull * p->n_steps + operands + p->m->n_outputs;
 	l.list = plan_alloc(p, l.cap, sizeof *l.list);
 	if (!l.list)
 		return ERR_LIMIT;

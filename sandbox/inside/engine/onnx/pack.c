@@ -117,6 +117,58 @@ int pack_conv(struct plan *p, struct step *s)
 	return rc;
 }
 
+static int fill_spread(struct plan *p, const struct step *s, const struct conv *one, float *dst, float *bias)
+{
+	const struct conv_p *q = s->p;
+	const struct conv *c = &q->c;
+	const float *w = peek(p, s->in[1]), *b = step_in(s, 2) ? peek(p, s->in[2]) : NULL;
+	int64_t k = c->kh * c->kw;
+	float *turned = plan_alloc(p, s->in[1]->n, 4);
+	if (!w || !turned || (step_in(s, 2) && !b))
+		return ERR_LIMIT;
+	/* [c_in][c_out][k] to [k][c_out][c_in] */
+	for (int64_t i = 0; i < c->c_in; i++)
+		for (int64_t o = 0; o < c->c_out; o++)
+			for (int64_t t = 0; t < k; t++)
+				turned[(t * c->c_out + o) * c->c_in + i] =
+					w[(i * c->c_out + o) * k + t] * (q->scale ? q->scale[o] : 1);
+	for (int64_t i = 0; i < one->c_out; i++) {
+		int64_t o = i % c->c_out;
+		bias[i] = (b ? b[o] : 0) * (q->scale ? q->scale[o] : 1) + (q->shift ? q->shift[o] : 0);
+	}
+	conv_pack(dst, turned, one);
+	return ERR_OK;
+}
+
+int pack_spread(struct plan *p, struct step *s)
+{
+	struct conv_p *q = s->p;
+	struct conv one = q->c;
+	const struct tensor *tb = step_in(s, 2);
+	bool from_file = s->in[1]->from_file && (!tb || tb->from_file) && (!q->scale || q->affine_from_file), fresh;
+	one.transposed = false;
+	one.c_out = q->c.c_out * q->c.kh * q->c.kw;
+	one.kh = one.kw = one.stride_h = one.stride_w = 1;
+	one.h_out = one.h_in;
+	one.w_out = one.w_in;
+	uint64_t bytes = (conv_pack_bytes(&one) + 63) & ~(uint64_t)63, room = CBLOCK * 4;
+	uint64_t key[PACK_KEY_WORDS] = { 4, s->node->off, q->fused_key, (uint64_t)one.c_in, (uint64_t)one.c_out,
+		                         (uint64_t)q->c.kh, (uint64_t)q->c.kw, q->scale != NULL };
+	uint8_t *mem = pack_memory(p, from_file, key, bytes + room, &fresh);
+	size_t mark = plan_mark(p);
+	int rc = ERR_OK;
+	if (!mem)
+		return ERR_LIMIT;
+	q->packed = (const float *)(const void *)mem;
+	q->bias = (const float *)(const void *)(mem + bytes);
+	if (fresh)
+		rc = fill_spread(p, s, &one, (float *)(void *)mem, (float *)(void *)(mem + bytes));
+	plan_release(p, mark);
+	s->n_in = 1;
+	s->shared = 0;
+	return rc;
+}
+
 /* --- products ------------------------------------------------------------------------------------------------ */
 
 static int fill_matmul(struct plan *p, const struct step *s, const struct gemm_p *g, float *dst, float *bias)

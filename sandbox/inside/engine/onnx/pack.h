@@ -11,6 +11,8 @@
 /* Each sets the step's packed weights and bias and lets go of its constant operands. A step whose weights
  * are computed while running is left as it is. */
 int pack_conv(struct plan *p, struct step *s);
+/* A ConvTranspose without overlaps as a 1x1 convolution to c_out * kh * kw channels, ordered (kh, kw, c). */
+int pack_spread(struct plan *p, struct step *s);
 int pack_matmul(struct plan *p, struct step *s);
 int pack_lstm(struct plan *p, struct step *s);
 

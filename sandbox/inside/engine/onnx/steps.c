@@ -22,6 +22,39 @@ int conv_fused_run(struct run *r, const struct step *s)
 	return ERR_OK;
 }
 
+/* A ConvTranspose whose windows do not overlap, after its product: channel (kh, kw, c) of a cell goes to
+ * cell (kh, kw) of c's plane. */
+struct spread_job {
+	const struct conv *c; /* of the ConvTranspose */
+	float *y;
+	const float *x;
+};
+
+static void spread_task(void *arg, uint32_t task, unsigned thread)
+{
+	const struct spread_job *j = arg;
+	const struct conv *c = j->c;
+	int64_t row = task % c->h_in, image = task / c->h_in, nb = (int64_t)blocks_of(c->c_out * c->kh * c->kw);
+	const float *x = j->x + (image * nb * c->h_in + row) * c->w_in * CBLOCK;
+	(void)thread;
+	for (int64_t kh = 0; kh < c->kh; kh++)
+		for (int64_t o = 0; o < c->c_out; o++) {
+			float *y = j->y + ((image * c->c_out + o) * c->h_out + row * c->kh + kh) * c->w_out;
+			for (int64_t kw = 0; kw < c->kw; kw++) {
+				const float *v = x + (kh * c->kw + kw) * c->c_out + o;
+				for (int64_t i = 0; i < c->w_in; i++)
+					y[i * c->kw + kw] = v[i * CBLOCK];
+			}
+		}
+}
+
+int spread_run(struct run *r, const struct step *s)
+{
+	struct spread_job j = { s->p, s->out[0]->data, s->in[0]->data };
+	run_tasks(r, spread_task, &j, (uint32_t)(j.c->n * j.c->h_in));
+	return ERR_OK;
+}
+
 /* --- conversions -------------------------------------------------------------------------------------------- */
 
 struct convert_job {
@@ -188,6 +221,22 @@ int binary_blocks_run(struct run *r, const struct step *s)
 
 /* --- concatenation of channels -------------------------------------------------------------------------------- */
 
+/* len lanes of each of hw cells; the common lengths as fixed copies. */
+static void copy_lanes(float *d, const float *v, int64_t hw, int64_t len)
+{
+	if (len == 8)
+		for (int64_t i = 0; i < hw; i++)
+			memcpy(d + i * CBLOCK, v + i * CBLOCK, 32);
+	else if (len == 16)
+		memcpy(d, v, (size_t)hw * CBLOCK * 4);
+	else if (len == 4)
+		for (int64_t i = 0; i < hw; i++)
+			memcpy(d + i * CBLOCK, v + i * CBLOCK, 16);
+	else
+		for (int64_t i = 0; i < hw; i++)
+			memcpy(d + i * CBLOCK, v + i * CBLOCK, (size_t)len * 4);
+}
+
 /* Lanes [c, c + n) of a cell run get a part's blocks, shifted. */
 static void shifted_part(float *y, const float *x, int64_t c, int64_t n, int64_t hw)
 {
@@ -197,8 +246,7 @@ static void shifted_part(float *y, const float *x, int64_t c, int64_t n, int64_t
 		len = len < n - done ? len : n - done;
 		float *d = y + (c + done) / CBLOCK * hw * CBLOCK + to;
 		const float *v = x + done / CBLOCK * hw * CBLOCK + from;
-		for (int64_t i = 0; i < hw; i++)
-			memcpy(d + i * CBLOCK, v + i * CBLOCK, (size_t)len * 4);
+		copy_lanes(d, v, hw, len);
 		done += len;
 	}
 }
