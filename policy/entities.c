@@ -89,21 +89,24 @@ static bool table_copy(const struct entity_table *t, struct entity_table *out)
 
 /* --- names ------------------------------------------------------------------------------------------- */
 
+/* One identifier at s[*at]; its end in *at. */
+static bool skip_ident(const char *s, size_t len, size_t *at)
+{
+	size_t from = *at;
+	while (*at < len && lex_ident_char((unsigned char)s[*at], *at > from))
+		++*at;
+	return *at > from && lex_word_of(s + from, *at - from) == WORD_NONE;
+}
+
 bool entity_type_ok(const char *s, size_t len)
 {
-	struct lex l;
-	struct err e;
-	if (lex_init(&l, "", s, len, false, len, &e))
-		return false;
-	for (uint32_t end = 0;; lex_next(&l)) {
-		bool ident = l.tok.kind == TOK_IDENT && l.tok.word == WORD_NONE && l.tok.at == end;
-		end = l.tok.at + l.tok.len;
-		if (!ident || end == len)
-			return ident;
-		lex_next(&l);
-		if (l.tok.kind != TOK_PATH || l.tok.at != end)
+	for (size_t at = 0;; at += 2) {
+		if (!skip_ident(s, len, &at))
 			return false;
-		end += l.tok.len;
+		if (at == len)
+			return true;
+		if (len - at < 2 || s[at] != ':' || s[at + 1] != ':')
+			return false;
 	}
 }
 

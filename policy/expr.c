@@ -465,9 +465,9 @@ static int postfix(struct parser *p, bool *want)
 	int rc;
 	*want = true;
 	while (l->tok.kind == TOK_DOT || l->tok.kind == TOK_LBRACKET) {
-		uint32_t at = l->tok.at;
 		bool dot = l->tok.kind == TOK_DOT;
 		lex_next(l);
+		uint32_t at = l->tok.at;
 		if ((rc = dot ? parse_ident(p, &name) : parse_string(p, &name)))
 			return rc;
 		if (!dot && (rc = lex_take(l, TOK_RBRACKET, p->e)))

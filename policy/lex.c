@@ -26,9 +26,10 @@ static const struct {
 
 static const struct {
 	const char *text;
+	size_t len;
 	enum lex_word word;
 } words[] = {
-#define WORD_ROW(sym, text) { text, sym },
+#define WORD_ROW(sym, text) { text, sizeof text - 1, sym },
 	LEX_WORDS(WORD_ROW)
 #undef WORD_ROW
 };
@@ -41,6 +42,11 @@ static bool ident_start(unsigned char c)
 static bool ident_more(unsigned char c)
 {
 	return ident_start(c) || (c >= '0' && c <= '9');
+}
+
+bool lex_ident_char(unsigned char c, bool more)
+{
+	return more ? ident_more(c) : ident_start(c);
 }
 
 /* --- UTF-8 --------------------------------------------------------------------------------------- */
@@ -138,10 +144,10 @@ static uint32_t skip_space(const struct lex *l, uint32_t pos)
 	return pos;
 }
 
-static enum lex_word word_of(const char *s, uint32_t len)
+enum lex_word lex_word_of(const char *s, size_t len)
 {
 	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-		if (strlen(words[i].text) == len && memcmp(words[i].text, s, len) == 0)
+		if (words[i].len == len && memcmp(words[i].text, s, len) == 0)
 			return words[i].word;
 	return WORD_NONE;
 }
@@ -194,7 +200,7 @@ static struct token scan(const struct lex *l, uint32_t pos)
 	if (ident_start(c)) {
 		t.kind = TOK_IDENT;
 		scan_run(l, &t, ident_more);
-		t.word = word_of(l->text + t.at, t.len);
+		t.word = lex_word_of(l->text + t.at, t.len);
 	} else if (is_digit(c)) {
 		t.kind = TOK_INT;
 		scan_run(l, &t, is_digit);

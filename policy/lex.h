@@ -96,6 +96,11 @@ void lex_next(struct lex *l);
 /* The token after the current one. */
 struct token lex_peek(const struct lex *l);
 
+/* May c stand in an identifier, at its start or (more) behind that? */
+bool lex_ident_char(unsigned char c, bool more);
+/* Which reserved word these bytes are. */
+enum lex_word lex_word_of(const char *s, size_t len);
+
 /* Is the current token this identifier? */
 bool lex_is(const struct lex *l, const char *word);
 bool token_is(const struct lex *l, const struct token *t, const char *word);

@@ -19,7 +19,7 @@ static inline uint64_t rotl(uint64_t x, int b)
 	return x << b | x >> (64 - b);
 }
 
-static inline void sip_round(uint64_t v[4])
+static inline __attribute__((always_inline)) void sip_round(uint64_t v[4])
 {
 	v[0] += v[1];
 	v[1] = rotl(v[1], 13) ^ v[0];
@@ -33,7 +33,7 @@ static inline void sip_round(uint64_t v[4])
 	v[2] = rotl(v[2], 32);
 }
 
-static inline void sip_word(uint64_t v[4], uint64_t m, int c)
+static inline __attribute__((always_inline)) void sip_word(uint64_t v[4], uint64_t m, int c)
 {
 	v[3] ^= m;
 	for (int i = 0; i < c; i++)
@@ -41,7 +41,9 @@ static inline void sip_word(uint64_t v[4], uint64_t m, int c)
 	v[0] ^= m;
 }
 
-uint64_t hash_bytes_rounds(const struct hash_key *k, const void *p, size_t len, int c, int d)
+/* Inlined so that the number of rounds is a constant where it matters. */
+static inline __attribute__((always_inline)) uint64_t siphash(const struct hash_key *k, const void *p, size_t len,
+	int c, int d)
 {
 	uint64_t v[4] = { k->k0 ^ 0x736f6d6570736575u, k->k1 ^ 0x646f72616e646f6du,
 		k->k0 ^ 0x6c7967656e657261u, k->k1 ^ 0x7465646279746573u };
@@ -50,8 +52,11 @@ uint64_t hash_bytes_rounds(const struct hash_key *k, const void *p, size_t len, 
 	size_t n = len;
 	for (; n >= 8; n -= 8, s += 8)
 		sip_word(v, le64_get(s), c);
-	for (size_t i = 0; i < n; i++)
-		last |= (uint64_t)s[i] << (8 * i);
+	if (n && len >= 8) /* the last n bytes, read with those before them */
+		last |= le64_get(s + n - 8) >> (64 - 8 * n);
+	else
+		for (size_t i = 0; i < n; i++)
+			last |= (uint64_t)s[i] << (8 * i);
 	sip_word(v, last, c);
 	v[2] ^= 0xff;
 	for (int i = 0; i < d; i++)
@@ -59,9 +64,14 @@ uint64_t hash_bytes_rounds(const struct hash_key *k, const void *p, size_t len, 
 	return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
+uint64_t hash_bytes_rounds(const struct hash_key *k, const void *p, size_t len, int c, int d)
+{
+	return siphash(k, p, len, c, d);
+}
+
 uint64_t hash_bytes(const struct hash_key *k, const void *p, size_t len)
 {
-	return hash_bytes_rounds(k, p, len, 1, 3);
+	return siphash(k, p, len, 1, 3);
 }
 
 /* --- names and uids ---------------------------------------------------------------------------- */
@@ -71,18 +81,11 @@ struct str str_make(const struct hash_key *k, const char *p, size_t len)
 	return (struct str){ p, (uint32_t)len, (uint32_t)hash_bytes(k, p, len) };
 }
 
-static int bytes_cmp(const char *a, size_t a_len, const char *b, size_t b_len)
+int bytes_cmp(const char *a, size_t a_len, const char *b, size_t b_len)
 {
 	if (a_len != b_len)
 		return a_len < b_len ? -1 : 1;
 	return a_len ? memcmp(a, b, a_len) : 0;
-}
-
-int str_cmp(const struct str *a, const struct str *b)
-{
-	if (a->hash != b->hash)
-		return a->hash < b->hash ? -1 : 1;
-	return bytes_cmp(a->p, a->len, b->p, b->len);
 }
 
 bool str_is(const struct str *a, const char *text)
@@ -394,18 +397,19 @@ bool set_has(const struct set *s, const struct val *v, struct fuel *f)
 	return false;
 }
 
+/* Half of the rest at a time without a branch that could be guessed wrong. */
 const struct val *rec_get(const struct rec *r, const struct str *name)
 {
-	size_t lo = 0, hi = r->n;
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-		int c = str_cmp(&r->f[mid].name, name);
-		if (c == 0)
-			return &r->f[mid].v;
-		if (c < 0)
-			lo = mid + 1;
-		else
-			hi = mid;
+	const struct field *f = r->f;
+	uint32_t n = r->n;
+	while (n > 1) {
+		uint32_t half = n / 2;
+		f = f[half].name.hash <= name->hash ? f + half : f;
+		n -= half;
 	}
+	/* f is the last field of a hash that is not above the name's; fields of the same hash end there. */
+	for (; r->n && f >= r->f && f->name.hash == name->hash; f--)
+		if (str_cmp(&f->name, name) == 0)
+			return &f->v;
 	return NULL;
 }

@@ -111,8 +111,15 @@ const char *val_kind_name(uint32_t kind);
 
 /* A str over bytes that outlive it, with its hash. */
 struct str str_make(const struct hash_key *k, const char *p, size_t len);
-/* Total order: hash, then length, then bytes. */
-int str_cmp(const struct str *a, const struct str *b);
+/* Total order of bytes: length, then contents. */
+int bytes_cmp(const char *a, size_t a_len, const char *b, size_t b_len);
+/* Total order: hash, then bytes. */
+static inline int str_cmp(const struct str *a, const struct str *b)
+{
+	if (a->hash != b->hash)
+		return a->hash < b->hash ? -1 : 1;
+	return a->p == b->p && a->len == b->len ? 0 : bytes_cmp(a->p, a->len, b->p, b->len);
+}
 bool str_is(const struct str *a, const char *text);
 /* Is this type name Action or Ns::Action? */
 bool type_is_action(const struct str *type);
