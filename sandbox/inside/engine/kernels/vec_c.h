@@ -70,8 +70,23 @@ static INLINE v16 v_sub(v16 a, v16 b) { V_EACH a.f[i_] -= b.f[i_]; return a; }
 static INLINE v16 v_mul(v16 a, v16 b) { V_EACH a.f[i_] *= b.f[i_]; return a; }
 static INLINE v16 v_div(v16 a, v16 b) { V_EACH a.f[i_] /= b.f[i_]; return a; }
 static INLINE v16 v_sqrt(v16 a) { V_EACH a.f[i_] = __builtin_sqrtf(a.f[i_]); return a; }
-static INLINE v16 v_max(v16 a, v16 b) { V_EACH a.f[i_] = a.f[i_] > b.f[i_] ? a.f[i_] : b.f[i_]; return a; }
-static INLINE v16 v_min(v16 a, v16 b) { V_EACH a.f[i_] = a.f[i_] < b.f[i_] ? a.f[i_] : b.f[i_]; return a; }
+/* max and min give the second operand when either is NaN, and zero for a subnormal (as the
+ * instructions do under fp_env_set). */
+static INLINE float c_flush(float x)
+{
+	uint32_t u = c_bits(x);
+	return u & 0x7f800000u ? x : c_float(u & SIGN_BIT);
+}
+static INLINE v16 v_max(v16 a, v16 b)
+{
+	V_EACH a.f[i_] = c_flush(a.f[i_] > b.f[i_] ? a.f[i_] : b.f[i_]);
+	return a;
+}
+static INLINE v16 v_min(v16 a, v16 b)
+{
+	V_EACH a.f[i_] = c_flush(a.f[i_] < b.f[i_] ? a.f[i_] : b.f[i_]);
+	return a;
+}
 static INLINE v16 v_and(v16 a, uint32_t m) { V_EACH a.f[i_] = c_float(c_bits(a.f[i_]) & m); return a; }
 static INLINE v16 v_or(v16 a, v16 b) { V_EACH a.f[i_] = c_float(c_bits(a.f[i_]) | c_bits(b.f[i_])); return a; }
 static INLINE v16 v_xor(v16 a, uint32_t m) { V_EACH a.f[i_] = c_float(c_bits(a.f[i_]) ^ m); return a; }
