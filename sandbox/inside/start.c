@@ -58,11 +58,21 @@ static bool hex16(const char *s, uint64_t *out)
 	return s[16] == 0;
 }
 
+/* The jailer gives no environment; what a constructor of this program sets for OpenBLAS may stand there
+ * (kernels/blas.c). Anything else: somebody else started this. */
+static int environment_is_ours(void)
+{
+	static const char ours[] = "OPENBLAS_CORETYPE=";
+	if (!environ || !environ[0])
+		return 1;
+	return strncmp(environ[0], ours, sizeof ours - 1) == 0 && !environ[1];
+}
+
 static int read_args(char **argv, struct from_jailer *j)
 {
 	uint64_t *const words[N_WORDS] = { &j->arena_bytes, &j->model_bytes, &j->n_threads, &j->optional };
-	if (environ && environ[0])
-		return -EINVAL; /* the jailer gives none: somebody else started this */
+	if (!environment_is_ours())
+		return -EINVAL;
 	if (!argv[0])
 		return -EINVAL;
 	for (int i = 0; i < N_WORDS; i++)
