@@ -282,6 +282,9 @@ unit_broker_facts_OBJS = $(addprefix broker/,conf.o facts.o rate.o) $(BROKER_BEL
 unit_broker_facts_LIBS = $(BROKER_LIBS)
 unit_broker_log_OBJS = $(addprefix broker/,log.o loop.o gate.o) $(BROKER_BELOW)
 unit_broker_log_LIBS = $(BROKER_LIBS)
+UNIT_TESTS += unit_broker_models
+unit_broker_models_OBJS = $(addprefix broker/,models.o copy.o loop.o) $(BROKER_BELOW)
+unit_broker_models_LIBS = $(BROKER_LIBS)
 
 # ---- broker/ctl: the fumehood command ----
 CTL_OBJS := $(addprefix broker/ctl/,main.o options.o out.o files.o notes.o npy.o tensors.o call.o talk.o \

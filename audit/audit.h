@@ -107,6 +107,9 @@ MUST_CHECK int audit_log_open(const char *path, const struct note_key *key, stru
 void audit_log_close(struct audit_log *l);
 const struct note_key *audit_log_key(const struct audit_log *l);
 
+/* Has a segment been written since the last time this was asked (or the log opened)? */
+bool audit_log_has_changed(struct audit_log *l);
+
 struct Fumehood__Entry;
 /* Calls fn for each entry from index first on (unpacked; valid during the call); a negative return ends it.
  * Checks everything on the way, as log_scan does. *size: entries in all. Errors: ERR_LOG, or fn's. */

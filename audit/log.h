@@ -17,6 +17,7 @@ struct audit_log {
 	bool is_given;        /* the key was asked for */
 	bool has_vkey;        /* log.vkey is there and well formed */
 	struct note_key vkey; /* then */
+	uint64_t last_segment, last_written_ns; /* audit_log_has_changed */
 };
 
 /* A log may be written while it is read, and then a batch or tile can be seen half. Real damage is the

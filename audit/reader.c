@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -79,6 +80,25 @@ const struct note_key *audit_log_key(const struct audit_log *l)
 	return &l->key;
 }
 
+/* Newest time of the last two segments: the last one may be a prepared one. */
+bool audit_log_has_changed(struct audit_log *l)
+{
+	char path[SEGMENT_PATH_MAX_BYTES];
+	struct stat st;
+	uint64_t newest = 0, number = l->last_segment;
+	for (;; number++) {
+		segment_path(number, path);
+		if (fstatat(l->dirfd, path, &st, 0) < 0)
+			break;
+		uint64_t t = (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec;
+		newest = t > newest ? t : newest;
+	}
+	l->last_segment = number > 2 ? number - 2 : 0;
+	bool changed = newest != l->last_written_ns;
+	l->last_written_ns = newest;
+	return changed;
+}
+
 int log_try(log_try_fn *try, void *arg, struct fault *f, struct err *e)
 {
 	struct fault last = { .kind = FAULT_NONE };
@@ -89,7 +109,8 @@ int log_try(log_try_fn *try, void *arg, struct fault *f, struct err *e)
 		if (last.kind == f->kind && last.index == f->index && strcmp(last.file, f->file) == 0)
 			return rc;
 		last = *f;
-		(void)nanosleep(&(struct timespec){ .tv_nsec = TRY_PAUSE_NS }, NULL);
+		if (i > 0)
+			(void)nanosleep(&(struct timespec){ .tv_nsec = TRY_PAUSE_NS }, NULL);
 	}
 }
 

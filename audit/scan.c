@@ -17,6 +17,7 @@ struct scan {
 	struct err *e;
 	uint8_t key_digest[HASH_BYTES];
 	struct segment_batch *batch;
+	uint8_t (*leaf)[HASH_BYTES]; /* of its entries */
 	/* The segment in memory. */
 	uint64_t number;
 	char path[SEGMENT_PATH_MAX_BYTES];
@@ -79,38 +80,52 @@ static int head_check(struct scan *s, const struct segment_head *h)
 	return ERR_OK;
 }
 
-/* Adds a whole batch to the tree and holds its checkpoint against it. */
+/* Adds a batch's entries to the tree. */
+static int batch_add(struct scan *s, struct tree_front *front)
+{
+	const struct segment_batch *b = s->batch;
+	struct err why;
+	for (uint32_t i = 0; i < b->n_entries; i++) {
+		if (entry_check(b->entry[i].bytes, b->entry[i].len, front->size, &why) != ERR_OK)
+			return fault_set(s->fault, s->e, FAULT_ENTRY, front->size, s->path, "%s", why.text);
+		tree_leaf(b->entry[i].bytes, b->entry[i].len, s->leaf[i]);
+		tree_front_add(front, s->leaf[i]);
+	}
+	return ERR_OK;
+}
+
+/* Its checkpoint is signed and says what follows from all entries so far. */
+static int batch_prove(struct scan *s, const struct tree_front *front, struct checkpoint *cp)
+{
+	const struct segment_batch *b = s->batch;
+	unsigned long long first = b->first_index, last = front->size - 1;
+	uint8_t root[HASH_BYTES];
+	struct err why;
+	if (checkpoint_read(b->note, b->note_len, s->c->key, cp, &why) != ERR_OK)
+		return FAULT(s, FAULT_SIGNATURE, "checkpoint of entries %llu to %llu: %s", first, last, why.text);
+	tree_front_root(front, root);
+	if (cp->size != front->size || memcmp(cp->root, root, HASH_BYTES) != 0)
+		return FAULT(s, FAULT_ROOT, "entries %llu to %llu do not have the root that was signed for them", first, last);
+	return ERR_OK;
+}
+
+/* Takes a whole batch in: order, entries, checkpoint; then tells the caller of it. */
 static int batch_take(struct scan *s)
 {
 	const struct segment_batch *b = s->batch;
 	struct scan_end *end = s->end;
+	struct tree_front front = end->front;
 	struct checkpoint cp;
-	struct err why;
-	uint8_t leaf[HASH_BYTES], root[HASH_BYTES];
-	uint64_t first = end->front.size;
-	int rc = ERR_OK;
-
-	if (b->first_index != first || memcmp(b->prev, end->tag, SEGMENT_TAG_BYTES) != 0)
+	if (b->first_index != front.size || memcmp(b->prev, end->tag, SEGMENT_TAG_BYTES) != 0)
 		return FAULT(s, FAULT_FRAME, "a batch does not continue the one before it");
-	for (uint32_t i = 0; i < b->n_entries && rc == ERR_OK; i++) {
-		if (entry_check(b->entry[i].bytes, b->entry[i].len, first + i, &why) != ERR_OK)
-			return FAULT(s, FAULT_ENTRY, "%s", why.text);
-		tree_leaf(b->entry[i].bytes, b->entry[i].len, leaf);
-		if (s->c->on_entry)
-			rc = s->c->on_entry(s->c->arg, first + i, b->entry[i].bytes, b->entry[i].len, leaf, s->e);
-		tree_front_add(&end->front, leaf);
-	}
+	int rc = batch_add(s, &front);
+	if (rc == ERR_OK)
+		rc = batch_prove(s, &front, &cp);
+	for (uint32_t i = 0; i < b->n_entries && rc == ERR_OK && s->c->on_entry; i++)
+		rc = s->c->on_entry(s->c->arg, b->first_index + i, b->entry[i].bytes, b->entry[i].len, s->leaf[i], s->e);
 	if (rc != ERR_OK)
 		return rc;
-	tree_front_root(&end->front, root);
-	if (checkpoint_read(b->note, b->note_len, s->c->key, &cp, &why) != ERR_OK)
-		return fault_set(s->fault, s->e, FAULT_SIGNATURE, first, s->path,
-		                 "checkpoint of entries %llu to %llu: %s", (unsigned long long)first,
-		                 (unsigned long long)end->front.size - 1, why.text);
-	if (cp.size != end->front.size || memcmp(cp.root, root, HASH_BYTES) != 0)
-		return fault_set(s->fault, s->e, FAULT_ROOT, first, s->path,
-		                 "entries %llu to %llu do not have the root that was signed for them",
-		                 (unsigned long long)first, (unsigned long long)end->front.size - 1);
+	end->front = front;
 	memcpy(end->tag, b->tag, SEGMENT_TAG_BYTES);
 	memcpy(end->note, b->note, b->note_len);
 	end->note_len = b->note_len;
@@ -224,8 +239,13 @@ int log_scan(const struct scan_conf *c, struct scan_end *end, struct fault *f, s
 	memset(end, 0, sizeof *end);
 	if (f)
 		memset(f, 0, sizeof *f);
-	if (!(s.batch = malloc(sizeof *s.batch)))
+	s.batch = malloc(sizeof *s.batch);
+	s.leaf = malloc(SEGMENT_BATCH_ENTRIES_MAX * sizeof *s.leaf);
+	if (!s.batch || !s.leaf) {
+		free(s.batch);
+		free(s.leaf);
 		return err_set(e, ERR_NOMEM, "log: no memory to read a batch");
+	}
 	note_vkey_format(c->key, vkey);
 	hash_sha256(vkey, strlen(vkey), s.key_digest);
 	for (uint64_t number = 0; (rc = segment_scan(&s, number)) == 1; number++)
@@ -235,5 +255,6 @@ int log_scan(const struct scan_conf *c, struct scan_end *end, struct fault *f, s
 		rc = FAULT(&s, FAULT_SEGMENT, "the segment before it is missing");
 	free(s.seg);
 	free(s.batch);
+	free(s.leaf);
 	return rc == ERR_NOT_FOUND ? ERR_OK : rc;
 }

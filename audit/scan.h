@@ -51,8 +51,8 @@ int fault_set(struct fault *f, struct err *e, enum fault_kind kind, uint64_t ind
 struct scan_conf {
 	struct store *log;
 	const struct note_key *key;
-	/* Each entry in order (its checkpoint is checked after it), then its batch's checkpoint. Either may be
-	 * NULL; a negative return ends the scan with that code. */
+	/* Each entry in order, once the checkpoint of its batch was found good, then that checkpoint. Either may
+	 * be NULL; a negative return ends the scan with that code. */
 	int (*on_entry)(void *arg, uint64_t index, const uint8_t *bytes, size_t len,
 	                const uint8_t leaf[HASH_BYTES], struct err *e);
 	int (*on_commit)(void *arg, const struct checkpoint *c, const char *note, size_t note_len, struct err *e);

@@ -46,6 +46,7 @@ struct store_ops {
 	int (*sync_dir)(struct store *s, const char *path);
 	int (*make_dir)(struct store *s, const char *path); /* 0 also when it is there */
 	int (*rename)(struct store *s, const char *from, const char *to); /* replaces to */
+	int (*make_link)(struct store *s, const char *target, const char *path); /* symbolic; 0 also when path is there */
 };
 
 struct store {

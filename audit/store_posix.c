@@ -146,9 +146,16 @@ static int posix_rename(struct store *s, const char *from, const char *to)
 	return result((int)syscall(SYS_renameat2, dirfd_of(s), from, dirfd_of(s), to, 0));
 }
 
+static int posix_make_link(struct store *s, const char *target, const char *path)
+{
+	int rc = result(symlinkat(target, dirfd_of(s), path));
+	return rc == -EEXIST ? 0 : rc;
+}
+
 static const struct store_ops posix_ops = {
 	posix_open,       posix_close, posix_size,     posix_read,     posix_write,  posix_allocate,
 	posix_flush_start, posix_sync, posix_sync_dir, posix_make_dir, posix_rename,
+	posix_make_link,
 };
 
 struct store *store_posix_new(int dirfd)

@@ -21,7 +21,7 @@
 #define TILE_BYTES (TILE_WIDTH * HASH_BYTES)
 #define TILE_LEVELS 8
 #define TILE_ENTRIES TILE_LEVELS /* the "level" of entry bundles in tile_path */
-#define TILE_PATH_MAX_BYTES 64
+#define TILE_PATH_MAX_BYTES 72
 #define TILE_ENTRY_MAX_BYTES 65535
 
 /* Writes the path. level: 0..7 or TILE_ENTRIES; width 1..256, 256 for a full tile. */

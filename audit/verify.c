@@ -84,12 +84,65 @@ static int file_compare(struct verify *v, unsigned level, uint64_t index, unsign
 	return fault_set(v->f, e, kind, first, path, "byte %zu differs from what the entries give", same);
 }
 
+/* Bytes of the first `width` hashes or entries. */
+static size_t prefix_bytes(unsigned level, unsigned width, const uint8_t *bytes, size_t len)
+{
+	size_t at = 0;
+	if (level != TILE_ENTRIES)
+		return (size_t)width * HASH_BYTES;
+	for (unsigned i = 0; i < width && at + 2 <= len; i++)
+		at += 2 + ((size_t)bytes[at] << 8 | bytes[at + 1]);
+	return at;
+}
+
+/* Every partial file of a tile that was ever published holds its first hashes or entries. */
+static int partials_compare(struct verify *v, unsigned level, uint64_t index, unsigned n, const uint8_t *bytes,
+                            size_t len, struct err *e)
+{
+	char path[TILE_PATH_MAX_BYTES + 8] = PUBLISH_DIR "/";
+	uint64_t width;
+	int rc = ERR_OK;
+	tile_path(level, index, 1, path + strlen(path));
+	*strrchr(path, '/') = 0;
+	int fd = openat(v->l->dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	if (!d) {
+		if (fd >= 0)
+			close(fd);
+		return ERR_OK; /* none, or retired when the tile was full */
+	}
+	for (struct dirent *x; rc == ERR_OK && (x = readdir(d));) {
+		if (!note_decimal(x->d_name, strlen(x->d_name), &width))
+			continue; /* "." and what a crash left half written under another name */
+		char file[sizeof path + 24];
+		snprintf(file, sizeof file, "%s/%" PRIu64, path, width);
+		if (width == 0 || width > n || width >= TILE_WIDTH)
+			rc = fault_set(v->f, e, level == TILE_ENTRIES ? FAULT_BUNDLE : FAULT_TILE, v->edge.size, file,
+			               "the log has no entries for it");
+		else
+			rc = file_compare(v, level, index, (unsigned)width, bytes,
+			                  prefix_bytes(level, (unsigned)width, bytes, len), e);
+	}
+	closedir(d);
+	return rc;
+}
+
 static int on_full(void *arg, unsigned level, uint64_t index, const uint8_t *bytes, size_t len, struct err *e)
 {
 	struct verify *v = arg;
-	if (!v->out->has_published || index >= tile_full_count(level, v->published.size))
-		return ERR_OK;
-	return file_compare(v, level, index, TILE_WIDTH, bytes, len, e);
+	if (v->out->has_published && index < tile_full_count(level, v->published.size)) {
+		int rc = file_compare(v, level, index, TILE_WIDTH, bytes, len, e);
+		if (rc != ERR_OK)
+			return rc;
+	}
+	return partials_compare(v, level, index, TILE_WIDTH, bytes, len, e);
+}
+
+/* At the end of the log: what may be there of tiles that still grow. */
+static int on_edge(void *arg, unsigned level, uint64_t index, const uint8_t *bytes, size_t len, struct err *e)
+{
+	struct verify *v = arg;
+	return partials_compare(v, level, index, tile_partial_width(level, v->edge.size), bytes, len, e);
 }
 
 static int on_partial(void *arg, unsigned level, uint64_t index, const uint8_t *bytes, size_t len, struct err *e)
@@ -235,7 +288,7 @@ static int verify_try(void *arg, struct fault *f, struct err *e)
 	tile_edge_clear(&v->edge);
 	if ((rc = key_check(v, e)) == ERR_OK && (rc = published_load(v, e)) == ERR_OK &&
 	    (rc = known_check(v, e)) == ERR_OK && (rc = log_scan(&c, v->end, f, e)) == ERR_OK &&
-	    (rc = sizes_check(v, e)) == ERR_OK)
+	    (rc = sizes_check(v, e)) == ERR_OK && (rc = tile_edge_partials(&v->edge, on_edge, v, e)) == ERR_OK)
 		rc = extras_check(v, e);
 	return rc;
 }

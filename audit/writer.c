@@ -83,6 +83,11 @@ static int dirs_make(struct store *log, struct err *e)
 	for (size_t i = 0; i < sizeof dirs / sizeof dirs[0]; i++)
 		if ((n = log->ops->make_dir(log, dirs[i])) < 0)
 			return store_err(e, "make", dirs[i], n);
+	/* Where C2SP's readers look. The files stand in a folder of their own, because the wall lets files be
+	 * replaced there and nowhere else, and such a right holds for all that is below. */
+	if ((n = log->ops->make_link(log, PUBLISH_CHECKPOINT, "checkpoint")) < 0 ||
+	    (n = log->ops->make_link(log, PUBLISH_DIR "/tile", "tile")) < 0)
+		return store_err(e, "link", PUBLISH_DIR, n);
 	return (n = log->ops->sync_dir(log, "")) < 0 ? store_err(e, "sync", "", n) : ERR_OK;
 }
 
