@@ -136,6 +136,12 @@ $(foreach t,$(AUDIT_TESTS),$(eval $(t)_OBJS := $(AUDIT_TEST_OBJS)) $(eval $(t)_L
 #FUZZERS += fuzz_audit_segment fuzz_audit_verify
 $(foreach t,fuzz_audit_segment fuzz_audit_verify,$(eval $(t)_OBJS := $(AUDIT_TEST_OBJS)) $(eval $(t)_LIBS := $(AUDIT_LIBS)))
 
+TEST_PROGRAMS += crash_log
+$(B)/tests/crash_log: $$(addprefix $(B)/obj/,tests/crash/crash_log.o tests/crash/liar.o $$(AUDIT_TEST_OBJS))
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK  $(VARIANT) $(@F)")
+	$(Q)$(CC) $(SAN) -pie $(LDHARD) -o $@ $(filter %.o,$^) $(AUDIT_LIBS) -lcmocka
+
 # ---- sandbox/outside and sandbox/wall: jailer (static, musl), spawn, wall, filters ----
 # STEP_OBJS are the layers as functions: in the jailer (musl), the worker's start, broker and auditor.
 STEP_OBJS    := sandbox/wall/layers.o sandbox/wall/process.o sandbox/wall/caps.o sandbox/wall/rlimits.o \
