@@ -107,7 +107,7 @@ POLICY_OBJS := policy/arena.o policy/value.o policy/ext.o policy/ext_ip.o policy
                policy/lex.o policy/parse.o policy/expr.o policy/print.o policy/json.o policy/entities.o \
                policy/schema_parse.o policy/schema.o policy/eval.o policy/index.o policy/world.o \
                policy/request.o policy/decide.o policy/load.o
-POLICY_TESTS := unit_policy_values unit_policy_text unit_policy_decide unit_policy_corpus unit_policy_quirks unit_policy_example
+POLICY_TESTS := unit_policy_values unit_policy_text unit_policy_decide unit_policy_files unit_policy_corpus unit_policy_quirks unit_policy_example
 UNIT_TESTS += $(POLICY_TESTS)
 $(foreach t,$(POLICY_TESTS),$(eval $(t)_OBJS := $(POLICY_OBJS) $(PROTO_CORE)))
 $(foreach t,$(POLICY_TESTS),$(eval $(t)_LIBS := -ljansson))

@@ -343,7 +343,7 @@ static int check_common_cycles(struct resolving *g)
 		rc = each_use(g, &r.v[i]->type, drop_user, &r);
 	for (uint32_t i = 0; !rc && i < s->n_common; i++)
 		if (s->common[i].n_waiting)
-			rc = fail(g, s->common[i].at, "a cycle of types contains", &s->common[i].full);
+			rc = fail(g, s->common[i].at, "a cycle of types leads to or through", &s->common[i].full);
 	free(r.v);
 	return rc;
 }
@@ -367,7 +367,7 @@ static int check_action_cycles(const struct resolving *g)
 				ready[n++] = ready[i]->parents[k].to;
 	for (uint32_t i = 0; !rc && i < s->n_action; i++)
 		if (s->action[i].mark)
-			rc = fail(g, s->action[i].at, "a cycle of actions contains", &s->action[i].uid->id);
+			rc = fail(g, s->action[i].at, "a cycle of actions leads to or through", &s->action[i].uid->id);
 	free(ready);
 	return rc;
 }
