@@ -47,19 +47,22 @@ size_t dtype_bytes(int type)
 	return 0;
 }
 
-/* --- the header's tokens ------------------------------------------------------------------------- */
+/* --- the header's tokens --------------------------------------------------------------------------- */
 
 struct cursor {
 	const char *p, *end;
 };
 
-/* Takes this text when it stands here. */
+/* Takes this text, after spaces, when it stands here. */
 static bool take(struct cursor *c, const char *text)
 {
 	size_t n = strlen(text);
-	if ((size_t)(c->end - c->p) < n || memcmp(c->p, text, n) != 0)
+	const char *p = c->p;
+	while (p < c->end && *p == ' ')
+		p++;
+	if ((size_t)(c->end - p) < n || memcmp(p, text, n) != 0)
 		return false;
-	c->p += n;
+	c->p = p + n;
 	return true;
 }
 
@@ -67,6 +70,19 @@ static int here(const struct cursor *c, const char *want, struct err *e)
 {
 	size_t n = (size_t)(c->end - c->p);
 	return err_set(e, ERR_INPUT, "header: want %s at \"%s\"", want, ctl_text(c->p, n < 24 ? n : 24));
+}
+
+/* A string without escapes, in either kind of quotes. */
+static bool string_take(struct cursor *c, const char **text, size_t *len)
+{
+	char quote = take(c, "'") ? '\'' : take(c, "\"") ? '"' : 0;
+	const char *end = quote ? memchr(c->p, quote, (size_t)(c->end - c->p)) : NULL;
+	if (!end || memchr(c->p, '\\', (size_t)(end - c->p)))
+		return false;
+	*text = c->p;
+	*len = (size_t)(end - c->p);
+	c->p = end + 1;
+	return true;
 }
 
 /* Why a type that numpy can write is not taken. */
@@ -86,67 +102,86 @@ static int descr_refuse(const char *d, size_t n, struct err *e)
 
 static int descr_read(struct cursor *c, struct npy *out, struct err *e)
 {
-	if (!take(c, "{'descr': "))
-		return here(c, "{'descr': ", e);
-	if (!take(c, "'"))
+	const char *d;
+	size_t n;
+	if (take(c, "["))
 		return err_set(e, ERR_UNSUPPORTED, "a structured type is not one that models take");
-	const char *end = memchr(c->p, '\'', (size_t)(c->end - c->p));
-	size_t n = end ? (size_t)(end - c->p) : 0;
-	if (!end || n > 64)
+	if (!string_take(c, &d, &n))
 		return here(c, "a type like '<f4'", e);
 	for (size_t i = 0; i < N_TYPES; i++) {
-		if (types[i].descr[0] == 0 || strlen(types[i].descr) != n || memcmp(types[i].descr, c->p, n) != 0 ||
+		if (types[i].descr[0] == 0 || strlen(types[i].descr) != n || memcmp(types[i].descr, d, n) != 0 ||
 		    types[i].type == FUMEHOOD__DATA_TYPE__BFLOAT16)
 			continue;
 		out->type = types[i].type;
 		out->item_bytes = types[i].bytes;
-		c->p = end + 1;
 		return ERR_OK;
 	}
-	return descr_refuse(c->p, n, e);
+	return descr_refuse(d, n, e);
 }
 
-/* "()", "(3,)" or "(2, 3)". */
+static int order_read(struct cursor *c, struct npy *out, struct err *e)
+{
+	out->fortran = take(c, "True");
+	return out->fortran || take(c, "False") ? ERR_OK : here(c, "True or False", e);
+}
+
+static int dim_read(struct cursor *c, struct npy *out, struct err *e)
+{
+	size_t n = 0;
+	(void)take(c, "");
+	while (c->p + n < c->end && c->p[n] >= '0' && c->p[n] <= '9')
+		n++;
+	if (out->rank == LIMIT_RANK)
+		return err_set(e, ERR_LIMIT, "more than %d dimensions", LIMIT_RANK);
+	if (!note_decimal(c->p, n, &out->dims[out->rank]))
+		return here(c, "a dimension", e);
+	if (out->dims[out->rank] > LIMIT_EXTENT)
+		return err_set(e, ERR_LIMIT, "a dimension above %" PRIu64, (uint64_t)LIMIT_EXTENT);
+	c->p += n;
+	out->rank++;
+	return ERR_OK;
+}
+
+/* "()", "(3,)" or "(2, 3)"; "(3)" is no tuple. */
 static int shape_read(struct cursor *c, struct npy *out, struct err *e)
 {
-	if (take(c, "()"))
-		return ERR_OK;
 	if (!take(c, "("))
 		return here(c, "a tuple", e);
-	for (;;) {
-		size_t n = 0;
-		while (c->p + n < c->end && c->p[n] >= '0' && c->p[n] <= '9')
-			n++;
-		if (out->rank == LIMIT_RANK)
-			return err_set(e, ERR_LIMIT, "more than %d dimensions", LIMIT_RANK);
-		if (!note_decimal(c->p, n, &out->dims[out->rank]))
-			return here(c, "a dimension", e);
-		if (out->dims[out->rank] > LIMIT_EXTENT)
-			return err_set(e, ERR_LIMIT, "a dimension above %" PRIu64, (uint64_t)LIMIT_EXTENT);
-		c->p += n;
-		out->rank++;
-		if (take(c, out->rank == 1 ? ",)" : ")"))
-			return ERR_OK;
-		if (!take(c, ", "))
-			return here(c, "\", \" or the tuple's end", e);
+	for (bool comma = true; !take(c, ")") || (out->rank == 1 && !comma); comma = take(c, ",")) {
+		int rc = comma ? dim_read(c, out, e) : here(c, "\",\" or the tuple's end", e);
+		if (rc != ERR_OK)
+			return rc;
 	}
+	return ERR_OK;
 }
 
+/* The three keys, each once, in any order, as other writers than numpy have them. */
 static int header_read(struct cursor *c, struct npy *out, struct err *e)
 {
-	int rc = descr_read(c, out, e);
-	if (rc != ERR_OK)
-		return rc;
-	if (take(c, ", 'fortran_order': True, 'shape': "))
-		out->fortran = true;
-	else if (!take(c, ", 'fortran_order': False, 'shape': "))
-		return here(c, ", 'fortran_order': False, 'shape': ", e);
-	if ((rc = shape_read(c, out, e)) != ERR_OK)
-		return rc;
-	if (!take(c, ", }"))
-		return here(c, ", }", e);
-	while (take(c, " "))
-		continue;
+	static const struct {
+		const char *key;
+		int (*read)(struct cursor *c, struct npy *out, struct err *e);
+	} keys[] = { { "descr", descr_read }, { "fortran_order", order_read }, { "shape", shape_read } };
+	unsigned seen = 0;
+	bool comma = true;
+	if (!take(c, "{"))
+		return here(c, "{", e);
+	for (; !take(c, "}"); comma = take(c, ",")) {
+		const char *k = "";
+		size_t n = 0, i = 0;
+		if (!comma || !string_take(c, &k, &n))
+			return here(c, comma ? "a key" : "\",\" or }", e);
+		while (i < 3 && (strlen(keys[i].key) != n || memcmp(keys[i].key, k, n) != 0))
+			i++;
+		if (i == 3 || seen >> i & 1 || !take(c, ":"))
+			return here(c, "descr, fortran_order and shape, each once", e);
+		seen |= 1u << i;
+		int rc = keys[i].read(c, out, e);
+		if (rc != ERR_OK)
+			return rc;
+	}
+	if (seen != 7)
+		return here(c, "descr, fortran_order and shape", e);
 	return take(c, "\n") && c->p == c->end ? ERR_OK : here(c, "spaces and one line feed", e);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * NumPy's .npy files, strictly: what numpy.save writes for the types that models take, nothing else.
+ * NumPy's .npy files, strictly: what numpy.save writes for the types that models take.
  *
  *   offset size  field
  *        0    6  magic    93 'N' 'U' 'M' 'P' 'Y'
@@ -9,8 +9,9 @@
  *        -    -  header   {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), } spaces LF
  *        -    -  data     exactly the product of shape times the item size
  *
- * The header is a Python literal: it is matched token by token, keys in numpy's order, and never
- * evaluated. Objects, strings, structures, complex and big-endian numbers are refused by name.
+ * The header is a Python literal, read token by token and never evaluated: these three keys, each once, in
+ * any order and either kind of quotes, no escapes. Objects, strings, structures, complex and big-endian
+ * numbers are refused by name.
  *
  * Side: cli. Trusts: nothing in a file. Owns: the format.
  */

@@ -54,6 +54,22 @@ static void test_good(void **state)
 	assert_int_equal(code("{'descr': '<f2', 'fortran_order': False, 'shape': (0, 3), }", 0, &n), ERR_OK);
 }
 
+/* Valid literals that other writers make. */
+static void test_other_writers(void **state)
+{
+	(void)state;
+	static const char *const good[] = {
+		"{'fortran_order': False, 'shape': (2, 1), 'descr': '<f4'}",
+		"{\"descr\": \"<f4\", \"fortran_order\": False, \"shape\": (2, 1), }",
+		"{ 'descr' : '<f4' , 'fortran_order' : True , 'shape' : ( 2 , 1 , ) }",
+		"{'descr':'<f4','fortran_order':False,'shape':(2,1)}",
+	};
+	struct npy n;
+	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+		if (code(good[i], 8, &n) != ERR_OK || n.rank != 2 || n.dims[0] != 2 || n.dims[1] != 1)
+			fail_msg("%s: %s", good[i], E.text);
+}
+
 static void test_refused_headers(void **state)
 {
 	(void)state;
@@ -76,20 +92,26 @@ static void test_refused_headers(void **state)
 		{ "{'descr': '<f4', 'fortran_order': False, 'shape': (-2,), }", 8, ERR_INPUT },
 		{ "{'descr': '<f4', 'fortran_order': False, 'shape': (02,), }", 8, ERR_INPUT },
 		{ "{'descr': '<f4', 'fortran_order': False, 'shape': (2), }", 8, ERR_INPUT },
-		{ "{'descr': '<f4', 'fortran_order': False, 'shape': (2, ), }", 8, ERR_INPUT },
-		{ "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2,), }", 8, ERR_INPUT },
-		{ "{'descr': '<f4', 'fortran_order': False, 'shape': (1,2), }", 8, ERR_INPUT },
 		{ "{'descr': '<f4', 'fortran_order': False, 'shape': (2L,), }", 8, ERR_INPUT },
 		{ "{'descr': '<f4', 'fortran_order': False, 'shape': (1 + 1,), }", 8, ERR_INPUT },
 		{ "{'descr': '<f4', 'fortran_order': False, 'shape': [2], }", 8, ERR_INPUT },
 		{ "{'descr': '<f4', 'fortran_order': False, 'shape': (,), }", 4, ERR_INPUT },
 		{ "{'descr': '<f4', 'fortran_order': 0, 'shape': (2,), }", 8, ERR_INPUT },
-		{ "{'fortran_order': False, 'descr': '<f4', 'shape': (2,), }", 8, ERR_INPUT },
-		{ "{'descr': '<f4', 'fortran_order': False, 'shape': (2,)}", 8, ERR_INPUT },
 		{ "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), 'x': 1, }", 8, ERR_INPUT },
 		{ "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), } #", 8, ERR_INPUT },
 		{ "__import__('os').abort()", 8, ERR_INPUT },
 		{ "", 0, ERR_INPUT },
+		{ "{}", 4, ERR_INPUT },
+		{ "{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", 8, ERR_INPUT },
+		{ "{'descr': '<f4', 'shape': (2,), }", 8, ERR_INPUT },
+		{ "{'descr': '<f4', 'fortran_order': False, 'shape': (2,),, }", 8, ERR_INPUT },
+		{ "{'descr': '<f4' 'fortran_order': False, 'shape': (2,), }", 8, ERR_INPUT },
+		{ "{'descr': '<f4', 'fortran_order': False, 'shape': (2 1,), }", 8, ERR_INPUT },
+		{ "{'descr': '<f4', 'fortran_order': False, 'shape': (2,,), }", 8, ERR_INPUT },
+		{ "{'de\\x73cr': '<f4', 'fortran_order': False, 'shape': (2,), }", 8, ERR_INPUT },
+		{ "{'descr': '<f4\", 'fortran_order': False, 'shape': (2,), }", 8, ERR_UNSUPPORTED },
+		{ "{'descr': '<f4', 'fortran_order': Falsehood, 'shape': (2,), }", 8, ERR_INPUT },
+		{ "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), ", 8, ERR_INPUT },
 		{ "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 1, 1, 1, 1, 1, 1, 1, 1), }", 4, ERR_LIMIT },
 		{ "{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296), }", 0, ERR_LIMIT },
 		{ "{'descr': '<f4', 'fortran_order': False, 'shape': (0, 9223372036854775807), }", 0, ERR_LIMIT },
@@ -231,7 +253,7 @@ static void test_numpy_judges(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_good),         cmocka_unit_test(test_refused_headers), cmocka_unit_test(test_refused_fronts),
+		cmocka_unit_test(test_good),         cmocka_unit_test(test_other_writers), cmocka_unit_test(test_refused_headers), cmocka_unit_test(test_refused_fronts),
 		cmocka_unit_test(test_fortran),      cmocka_unit_test(test_numpy_judges),
 	};
 	return cmocka_run_group_tests_name("ctl_npy", tests, NULL, NULL);
