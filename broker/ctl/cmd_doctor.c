@@ -300,7 +300,7 @@ static int attempt_show(struct ctl *c, const struct talk_answer *a, int code, st
 		return ctl_json_print(o, e);
 	}
 	printf("stopped   %s\n", e->text);
-	printf("verdict   %s%s%s\n", ctl_str(end->end_class), end->detail[0] ? ": " : "", ctl_str(end->detail));
+	printf("verdict   %s%s%s\n", ctl_str(end->end_class), end->detail[0] ? ": " : "", ctl_line(end->detail));
 	if (a->has_receipt)
 		printf("logged    entry %" PRIu64 ", receipt checked\n", a->receipt_index);
 	fflush(stdout);

@@ -64,7 +64,7 @@ static void facts_print(const Fumehood__ModelInfo *m, size_t group)
 		printf("  %-24s ", ctl_str(f->code));
 		if (f->severity)
 			printf("[%s] ", severities[f->severity > 2 ? 2 : f->severity]);
-		printf("%s", ctl_str(f->text));
+		printf("%s", ctl_line(f->text));
 		if (f->offset)
 			printf(" (at byte %" PRIu64 ")", f->offset);
 		printf("\n");
@@ -115,7 +115,8 @@ static void report_print(const struct ctl *c, const Fumehood__ModelOpened *o, co
 		for (size_t i = 0; i < o->n_signers; i++)
 			printf("  %-24s %s\n", "signer", ctl_str(o->signers[i]));
 	}
-	printf("  %-24s %s\n", "format", ctl_str(m->format));
+	if (m->format[0])
+		printf("  %-24s %s\n", "format", ctl_str(m->format));
 	facts_print(m, 0);
 	if (m->n_inputs + m->n_outputs) {
 		ports_print("what it takes", m->inputs, m->n_inputs);

@@ -115,6 +115,9 @@ MUST_CHECK int ctl_table_print(struct ctl_table *t, FILE *to, struct err *e);
  * eight rotating buffers of 512 bytes, so that several can stand in one printf. */
 const char *ctl_text(const void *bytes, size_t len);
 const char *ctl_str(const char *text); /* of a NUL-ended text; NULL is "" */
+/* The same for a line that our own programs made around escaped names (errors, facts, principals): quotes
+ * and backslashes stay, what is not printable ASCII is escaped. */
+const char *ctl_line(const char *text);
 /* "1.4 MiB", "640 B"; "2026-11-25 10:00 UTC". The same rotating buffers. */
 const char *ctl_bytes(uint64_t n);
 const char *ctl_time(uint64_t unix_s);

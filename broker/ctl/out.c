@@ -31,6 +31,23 @@ const char *ctl_text(const void *bytes, size_t len)
 
 const char *ctl_str(const char *text) { return ctl_text(text, text ? strlen(text) : 0); }
 
+const char *ctl_line(const char *text)
+{
+	char *b = buffer_next();
+	size_t o = 0;
+	for (const unsigned char *p = (const unsigned char *)(text ? text : ""); *p; p++) {
+		bool plain = *p >= 0x20 && *p < 0x7f;
+		if (o + 8 > TEXT_BYTES) {
+			memcpy(b + o, "...", 3);
+			o += 3;
+			break;
+		}
+		o += (size_t)snprintf(b + o, 5, plain ? "%c" : "\\x%02x", *p);
+	}
+	b[o] = 0;
+	return b;
+}
+
 const char *ctl_bytes(uint64_t n)
 {
 	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };

@@ -61,15 +61,6 @@ static int inner_unpack(const struct frame_body *b, const ProtobufCMessageDescri
 	return rc == ERR_OK ? pb_unpack(type, inner.head, inner.head_len, NULL, out, e) : rc;
 }
 
-/* The broker's and the worker's texts are one printable line with escaped names in quotes; a worker that was
- * taken over can send anything. What is not printable ASCII is taken out, quotes stay. */
-static void line_clean(char *p)
-{
-	for (; *p; p++)
-		if (*p < 0x20 || *p > 0x7e)
-			*p = '?';
-}
-
 /* Appends the worker's own words to the broker's error. Words that do not unpack are left out: the
  * broker's code stands either way. */
 static void words_append(struct talk_answer *a, struct err *e)
@@ -89,8 +80,7 @@ static void words_append(struct talk_answer *a, struct err *e)
 	}
 	size_t len = strlen(e->text);
 	if (words && words[0])
-		snprintf(e->text + len, sizeof e->text - len, ": %s", words);
-	line_clean(e->text);
+		snprintf(e->text + len, sizeof e->text - len, ": %s", ctl_line(words));
 	if (o)
 		fumehood__outputs__free_unpacked(o, NULL);
 }
@@ -235,7 +225,7 @@ static int answer_receipt(const struct talk *t, const struct talk_ask *ask, cons
 static int error_take(struct ctl *c, struct talk_answer *a, struct err *e)
 {
 	int code = err_from_name(a->error->code, strlen(a->error->code));
-	err_set(e, code, "%s", a->error->text);
+	err_set(e, code, "%s", ctl_line(a->error->text));
 	words_append(a, e);
 	if (c) {
 		json_decref(c->error_extra);

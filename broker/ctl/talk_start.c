@@ -71,7 +71,7 @@ static int ready_read(int fd, struct err *e)
 	size_t code_len = strcspn(text, ":"), end = strcspn(text, "\n");
 	text[end] = 0;
 	const char *rest = text + code_len + (text[code_len] == ':');
-	return err_set(e, err_from_name(text, code_len), "%s", ctl_str(rest + strspn(rest, " ")));
+	return err_set(e, err_from_name(text, code_len), "%s", ctl_line(rest + strspn(rest, " ")));
 }
 
 static int absolute(const char *path, char out[PATH_MAX], struct err *e)
