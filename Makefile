@@ -111,6 +111,10 @@ POLICY_TESTS := unit_policy_values unit_policy_text unit_policy_decide unit_poli
 UNIT_TESTS += $(POLICY_TESTS)
 $(foreach t,$(POLICY_TESTS),$(eval $(t)_OBJS := $(POLICY_OBJS) $(PROTO_CORE)))
 $(foreach t,$(POLICY_TESTS),$(eval $(t)_LIBS := -ljansson))
+POLICY_FUZZERS := fuzz_policy_text fuzz_policy_entities fuzz_policy_schema
+FUZZERS += $(POLICY_FUZZERS)
+$(foreach t,$(POLICY_FUZZERS),$(eval $(t)_OBJS := $(POLICY_OBJS) $(PROTO_CORE)))
+$(foreach t,$(POLICY_FUZZERS),$(eval $(t)_LIBS := -ljansson))
 POLICY_TOOL_OBJS := tests/judges/cedar_tool.o $(POLICY_OBJS) $(PROTO_CORE)
 POLICY_BENCH_OBJS := tests/bench/bench_policy.o $(POLICY_OBJS) $(PROTO_CORE)
 
