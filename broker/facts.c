@@ -63,6 +63,32 @@ static int load_files(struct facts *f, const struct conf *c, struct err *e)
 	return rc;
 }
 
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Records and errors name policies by their annotation: a name must say which one it was. */
+static int check_names(const struct facts *f, struct err *e)
+{
+	size_t n = policy_count(f->world), n_names = 0;
+	char shown[120];
+	int rc = ERR_OK;
+	const char **names = calloc(n + 1, sizeof *names);
+	if (!names)
+		return err_set(e, ERR_NOMEM, "no memory for policy");
+	for (size_t i = 0; i < n; i++)
+		if ((names[n_names] = policy_annotation(f->world, i, "id")))
+			n_names++;
+	qsort(names, n_names, sizeof *names, by_text);
+	for (size_t i = 1; i < n_names && rc == ERR_OK; i++)
+		if (!strcmp(names[i - 1], names[i]))
+			rc = err_set(e, ERR_CONFIG, "two policies have the @id \"%s\": give each its own",
+			             err_escape(shown, sizeof shown, names[i], strlen(names[i])));
+	free(names);
+	return rc;
+}
+
 int facts_new(const struct conf *c, bool owner_only, uint32_t owner_uid, struct facts **out, struct err *e)
 {
 	struct facts *f = calloc(1, sizeof *f);
@@ -71,6 +97,8 @@ int facts_new(const struct conf *c, bool owner_only, uint32_t owner_uid, struct 
 	int rc = policy_world_new(&f->world, e);
 	if (rc == ERR_OK)
 		rc = owner_only ? load_owner_only(f, owner_uid, e) : load_files(f, c, e);
+	if (rc == ERR_OK)
+		rc = check_names(f, e);
 	if (rc == ERR_OK)
 		rc = policy_world_seal(f->world, e);
 	if (rc == ERR_OK)

@@ -522,6 +522,38 @@ int models_open(struct models *ms, int fd, const char *file_name, models_done do
 	return ERR_OK;
 }
 
+/* --- files that a note speaks of ------------------------------------------------------------------------ */
+
+static int not_signed(const struct models_job *j, uint64_t bytes, const char *hex, struct err *e)
+{
+	const struct model_note *n = j->model->note;
+	const struct model_file *want = &n->files[j->i];
+	char want_hex[HASH_HEX_BYTES + 1], path[160];
+	hash_hex(want->sha256, want_hex);
+	return err_set(e, ERR_DIGEST, "%s: file %s is not what was signed: %" PRIu64 " bytes%s%s, the note says %" PRIu64
+	               " bytes sha256:%s", j->model->label, err_escape(path, sizeof path, want->path, strlen(want->path)),
+	               bytes, hex ? " sha256:" : "", hex ? hex : "", want->bytes, want_hex);
+}
+
+/* A file of another size need not be read. */
+static int size_compare(const struct models_job *j, int fd, struct err *e)
+{
+	struct stat st;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size != j->model->note->files[j->i].bytes)
+		return not_signed(j, (uint64_t)st.st_size, NULL, e);
+	return ERR_OK;
+}
+
+static int file_compare(const struct models_job *j, const struct job_file *f, struct err *e)
+{
+	const struct model_file *want = &j->model->note->files[j->i];
+	char hex[HASH_HEX_BYTES + 1];
+	if (j->copy.bytes == want->bytes && !memcmp(f->sha256, want->sha256, HASH_BYTES))
+		return ERR_OK;
+	hash_hex(f->sha256, hex);
+	return not_signed(j, j->copy.bytes, hex, e);
+}
+
 /* --- fetch: from the store into memory ---------------------------------------------------------------- */
 
 static int fetch_begin(struct models_job *j, struct job_file *f, uint64_t *max_bytes, struct err *e)
@@ -533,30 +565,17 @@ static int fetch_begin(struct models_job *j, struct job_file *f, uint64_t *max_b
 	if (f->from < 0)
 		return err_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "store/files/%s of %s: %s: admit the model "
 		               "again", hex, j->model->label, strerror(errno));
-	if (j->i == j->main)
-		return memory_begin(j, f, max_bytes, e);
-	*max_bytes = LIMIT_MODEL_BYTES;
-	return ERR_OK;
-}
-
-static int file_compare(const struct models_job *j, const struct model_note *n, const struct job_file *f,
-                        struct err *e)
-{
-	const struct model_file *want = &n->files[j->i];
-	char hex[2][HASH_HEX_BYTES + 1], path[160];
-	if (j->copy.bytes == want->bytes && !memcmp(f->sha256, want->sha256, HASH_BYTES))
-		return ERR_OK;
-	hash_hex(f->sha256, hex[0]);
-	hash_hex(want->sha256, hex[1]);
-	return err_set(e, ERR_DIGEST, "%s@%" PRIu64 ": file %s is not what was signed: %" PRIu64 " bytes sha256:%s, "
-	               "the note says %" PRIu64 " bytes sha256:%s", n->name, n->version,
-	               err_escape(path, sizeof path, want->path, strlen(want->path)), j->copy.bytes, hex[0],
-	               want->bytes, hex[1]);
+	int rc = size_compare(j, f->from, e);
+	if (rc == ERR_OK && j->i == j->main)
+		rc = memory_begin(j, f, max_bytes, e);
+	else
+		*max_bytes = LIMIT_MODEL_BYTES;
+	return rc;
 }
 
 static int fetch_file_end(struct models_job *j, struct job_file *f, struct err *e)
 {
-	return file_compare(j, j->model->note, f, e);
+	return file_compare(j, f, e);
 }
 
 /* The root follows from digests that were compared one by one; it was recomputed when the note was read. */
@@ -608,7 +627,8 @@ static int tmp_new(struct models *ms, char name[24], int *fd, struct err *e)
 static int admit_begin(struct models_job *j, struct job_file *f, uint64_t *max_bytes, struct err *e)
 {
 	*max_bytes = LIMIT_MODEL_BYTES;
-	return tmp_new(j->ms, f->tmp, &f->to, e);
+	int rc = size_compare(j, f->from, e);
+	return rc == ERR_OK ? tmp_new(j->ms, f->tmp, &f->to, e) : rc;
 }
 
 /* Makes a temporary file visible under its name in dir, durably. */
@@ -624,7 +644,7 @@ static int publish(struct models *ms, struct job_file *f, int dir, const char *n
 static int admit_file_end(struct models_job *j, struct job_file *f, struct err *e)
 {
 	char hex[HASH_HEX_BYTES + 1];
-	int rc = file_compare(j, j->model->note, f, e);
+	int rc = file_compare(j, f, e);
 	if (rc != ERR_OK)
 		return rc;
 	hash_hex(f->sha256, hex);

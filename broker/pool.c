@@ -494,7 +494,7 @@ void pool_end_all(struct pool *p)
 		pool_worker_wait(p->workers);
 }
 
-int pool_trial(struct pool *p, struct pool_about *about, struct err *e)
+int pool_trial(const struct pool_conf *c, struct pool_about *about, struct err *e)
 {
 	struct worker w;
 	struct worker_end end;
@@ -504,13 +504,13 @@ int pool_trial(struct pool *p, struct pool_about *about, struct err *e)
 		rc = err_set(e, ERR_IO, "writing a memory file: %s", strerror(errno));
 	if (rc == ERR_OK)
 		rc = memfd_seal(fd, e);
-	const struct worker_order order = { .model_fd = fd, .model_bytes = 1, .program_fd = p->c.program_fd,
+	const struct worker_order order = { .model_fd = fd, .model_bytes = 1, .program_fd = c->program_fd,
 	                                    .arena_bytes = LIMIT_ARENA_MIN_BYTES, .n_threads = 1,
-	                                    .optional_layers = p->c.optional_layers };
+	                                    .optional_layers = c->optional_layers };
 	if (rc == ERR_OK)
-		rc = worker_start(p->c.jail, p->c.proc_fd, &order, &w, e);
+		rc = worker_start(c->jail, c->proc_fd, &order, &w, e);
 	if (rc == ERR_OK) {
-		*about = (struct pool_about){ .layers = w.layers, .missing = w.missing, .threads = p->c.threads };
+		*about = (struct pool_about){ .layers = w.layers, .missing = w.missing, .threads = c->threads };
 		memcpy(about->level, w.locked.level_name, sizeof about->level);
 		memcpy(about->blas_core, w.locked.blas_core, sizeof about->blas_core);
 		close(w.channel);

@@ -107,8 +107,9 @@ void pool_end_all(struct pool *p);
 void pool_free(struct pool *p);
 
 /* Starts a worker on an empty model, proves it and ends it: says whether the wall stands on this machine
- * and fills about. Errors: ERR_WALL and others of worker_start. */
-MUST_CHECK int pool_trial(struct pool *p, struct pool_about *about, struct err *e);
+ * and fills about. Of conf: jail, proc_fd, program_fd, optional_layers, threads. Errors: ERR_WALL and others of
+ * worker_start. */
+MUST_CHECK int pool_trial(const struct pool_conf *conf, struct pool_about *about, struct err *e);
 
 /* The slot that all callers of an admitted model share. Counted. threads 0: the default.
  * Errors: ERR_NOMEM. */

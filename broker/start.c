@@ -215,12 +215,41 @@ static int step_conf(struct broker *b, const struct start_options *o, struct err
 
 /* --- places, log ---------------------------------------------------------------------------------------------- */
 
-static int step_place(struct broker *b, const struct start_options *o, struct err *e)
+/* Root takes on the service user for a while: whoever may limit a worker is decided by the user. */
+static int as_user(uid_t uid, gid_t gid, struct err *e)
 {
+	if (getuid() != 0)
+		return ERR_OK;
+	bool back = uid == 0;
+	if ((back && seteuid(uid) < 0) || setegid(gid) < 0 || (!back && seteuid(uid) < 0))
+		return err_set(e, ERR_IO, "becoming user %u for a while: %s", (unsigned)uid, strerror(errno));
+	return ERR_OK;
+}
+
+/* Does the wall stand on this machine? Before anything is made on disk. */
+static int step_trial(struct broker *b, const struct start_options *o, struct err *e)
+{
+	struct err later;
 	(void)o;
 	b->proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (b->proc_fd < 0)
 		return err_set(e, ERR_IO, "/proc: %s", strerror(errno));
+	const struct pool_conf c = { .jail = b->jail, .proc_fd = b->proc_fd, .program_fd = b->worker.fd,
+	                             .optional_layers = b->conf.optional_layers, .threads = (unsigned)b->conf.threads };
+	int rc = as_user(b->ids.uid, b->ids.gid, e);
+	if (rc != ERR_OK)
+		return rc;
+	rc = pool_trial(&c, &b->wall, e);
+	if (as_user(0, 0, &later) != ERR_OK && rc == ERR_OK) {
+		*e = later;
+		rc = later.code;
+	}
+	return rc;
+}
+
+static int step_place(struct broker *b, const struct start_options *o, struct err *e)
+{
+	(void)o;
 	return place_open(b->conf.state_dir, &b->ids, &b->place, e);
 }
 
@@ -362,8 +391,7 @@ static int step_pool(struct broker *b, const struct start_options *o, struct err
 		.arg = b, .loaded = on_loaded, .ended = on_ended,
 	};
 	(void)o;
-	int rc = pool_new(&c, &b->pool, e);
-	return rc == ERR_OK ? pool_trial(b->pool, &b->wall, e) : rc;
+	return pool_new(&c, &b->pool, e);
 }
 
 static int step_signals(struct broker *b, const struct start_options *o, struct err *e)
@@ -428,6 +456,7 @@ static int (*const steps[])(struct broker *b, const struct start_options *o, str
 	step_jailer,   /* before anything of ours is read */
 	step_programs, /* worker and attack program, into sealed memory */
 	step_conf,
+	step_trial,    /* a worker on nothing: does the wall stand on this machine? */
 	step_place,    /* state directory, lock */
 	step_loop,
 	step_log,      /* the auditor opens and recovers the log */
@@ -437,7 +466,7 @@ static int (*const steps[])(struct broker *b, const struct start_options *o, str
 	step_become,   /* root ends here */
 	step_trust,
 	step_models,
-	step_pool,     /* a trial worker: does the wall stand on this machine? */
+	step_pool,
 	step_wall,
 };
 
