@@ -206,7 +206,16 @@ class House:
             return False
 
     def client(self, **options):
-        return fumehood_client.Client(self.socket, **options)
+        """A connection of who lives here: the kernel tells the broker the effective uid at connect()."""
+        mine = os.geteuid(), os.getegid()
+        try:
+            if self.uid != mine[0]:
+                os.setegid(self.uid)
+                os.seteuid(self.uid)
+            return fumehood_client.Client(self.socket, **options)
+        finally:
+            os.seteuid(mine[0])
+            os.setegid(mine[1])
 
     # --- the log ---
 

@@ -171,10 +171,21 @@ def test_auditor_killed_nothing_is_answered(house, model):
     assert not house.processes()
 
 
+def fill(path):
+    """Writes until there is no room left."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+    try:
+        while os.write(fd, bytes(4096)):
+            pass
+    except OSError:
+        pass
+    os.close(fd)
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root to mount a small tmpfs")
 def test_full_disk_nothing_is_answered(house, model):
     os.makedirs(house.state, mode=0o700)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=0700,uid=%d,gid=%d" % (house.uid, house.uid), "none",
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m,mode=0700,uid=%d,gid=%d" % (house.uid, house.uid), "none",
                     house.state], check=True)
     try:
         p = broker(house)
@@ -182,13 +193,7 @@ def test_full_disk_nothing_is_answered(house, model):
         with house.client() as c:
             handle = c.open(model)["handle"]
             filler = os.path.join(house.state, "filler")
-            with open(filler, "wb") as f:
-                try:
-                    while True:
-                        f.write(bytes(4096))
-                        f.flush()
-                except OSError:
-                    pass
+            fill(filler)
             try:
                 for _ in range(20000):
                     c.infer({"x": X}, handle=handle)

@@ -152,7 +152,6 @@ def test_each_step_needs_its_own_permit(house, action):
 BAD_POLICIES = {
     "no end": "permit (principal, action, resource)",
     "not a word": "allow (principal, action, resource);",
-    "two ids": '@id("a")\npermit (principal, action, resource);\n@id("a")\nforbid (principal, action, resource);',
     "unknown function": "permit (principal, action, resource) when { frobnicate(1) };",
     "unclosed string": 'permit (principal == Gate::User::"1, action, resource);',
     "template slot": "permit (principal == ?principal, action, resource) when { ?resource };",

@@ -279,11 +279,17 @@ def test_status_counts(client, model):
     handle = client.open(model)["handle"]
     client.infer({"x": X}, handle=handle)
     after = client.status()
-    assert after["calls"] == before["calls"] + 1
+    assert after["calls"] > before["calls"]
     assert after["log_size"] > before["log_size"]
     assert any(w["pid"] for w in after["workers"])
 
 
-def test_client_class_is_closed_cleanly(house, client):
-    with Client(house.socket) as c:
-        assert c.list() == []
+def test_another_users_private_broker_answers_nothing(house, client):
+    if house.uid == os.getuid():
+        pytest.skip("needs two users")
+    try:
+        with Client(house.socket) as stranger, pytest.raises(Refused) as e:
+            stranger.list()
+        assert e.value.code == "denied"
+    except (OSError, EOFError):
+        pass                                    # not even a connection
