@@ -178,57 +178,70 @@ static int answer_show(struct ctl *c, const struct talk_answer *a, const struct 
 	return ERR_OK;
 }
 
-static int infer_fill(const struct ctl *c, Fumehood__Infer *m, const struct call_target *target, struct err *e)
-{
-	uint64_t threads, deadline;
-	static char empty[] = "";
-	int rc;
-	fumehood__infer__init(m);
-	if ((rc = ctl_number(c, "threads", 1, LIMIT_THREADS, 0, &threads, e)) != ERR_OK ||
-	    (rc = ctl_number(c, "deadline-ms", 1, UINT32_MAX, 0, &deadline, e)) != ERR_OK)
-		return rc;
-	m->threads = (uint32_t)threads;
-	m->deadline_ms = (uint32_t)deadline;
-	m->client_seq = 1; /* one call per connection of this command */
-	m->target_case = target->model ? FUMEHOOD__INFER__TARGET_MODEL : FUMEHOOD__INFER__TARGET_HANDLE;
-	if (target->model)
-		memcpy(&m->model, &target->model, sizeof m->model); /* packing does not write, its structs lack const */
-	else
-		m->handle = target->handle;
-	const char *purpose = ctl_get(c, "purpose");
-	if (purpose)
-		memcpy(&m->purpose, &purpose, sizeof m->purpose);
-	else
-		m->purpose = empty;
-	return ERR_OK;
-}
+/* --- the question --------------------------------------------------------------------------------------- */
 
-/* The folder is tried before the call, so that no answer is lost to a typing mistake. */
-static int output_dir_check(const struct ctl *c, struct err *e)
+struct call {
+	struct tensors in;
+	uint64_t threads, deadline_ms;
+	const char *purpose;
+};
+
+int call_prepare(const struct ctl *c, struct call **out, struct err *e)
 {
 	const char *dir = ctl_get(c, "output-dir");
-	return dir ? dir_make(dir, e) : ERR_OK;
+	struct call *k = calloc(1, sizeof *k);
+	if (!k)
+		return err_set(e, ERR_NOMEM, "no memory for tensors");
+	k->purpose = ctl_get(c, "purpose");
+	int rc = ctl_number(c, "threads", 1, LIMIT_THREADS, 0, &k->threads, e);
+	if (rc == ERR_OK && (rc = ctl_number(c, "deadline-ms", 1, UINT32_MAX, 0, &k->deadline_ms, e)) == ERR_OK &&
+	    (rc = tensors_read(c, &k->in, e)) == ERR_OK && dir)
+		rc = dir_make(dir, e); /* now, so that no answer is lost to a typing mistake */
+	if (rc == ERR_OK)
+		*out = k;
+	else
+		call_free(k);
+	return rc;
 }
 
-int call_make(struct ctl *c, struct talk *t, const struct call_target *target, struct err *e)
+void call_free(struct call *k)
 {
-	struct tensors *in = calloc(1, sizeof *in);
-	struct talk_answer a = { .head = NULL };
+	if (k)
+		tensors_clear(&k->in);
+	free(k);
+}
+
+uint32_t call_threads(const struct call *k) { return (uint32_t)k->threads; }
+
+static void infer_fill(Fumehood__Infer *m, const struct call *k, const struct call_target *target)
+{
+	fumehood__infer__init(m);
+	m->threads = (uint32_t)k->threads;
+	m->deadline_ms = (uint32_t)k->deadline_ms;
+	m->client_seq = 1; /* one call per connection of this command */
+	/* Packing does not write, its structs lack const. */
+	m->target_case = target->model ? FUMEHOOD__INFER__TARGET_MODEL : FUMEHOOD__INFER__TARGET_HANDLE;
+	if (target->model)
+		memcpy(&m->model, &target->model, sizeof m->model);
+	else
+		m->handle = target->handle;
+	if (k->purpose)
+		memcpy(&m->purpose, &k->purpose, sizeof m->purpose);
+	memcpy(&m->inputs, &(Fumehood__Tensor *const *){ k->in.list }, sizeof m->inputs);
+	m->n_inputs = k->in.n;
+}
+
+int call_make(struct ctl *c, struct talk *t, struct call *k, const struct call_target *target, struct err *e)
+{
+	struct talk_answer a;
 	Fumehood__Infer m;
-	int rc = in ? output_dir_check(c, e) : err_set(e, ERR_NOMEM, "no memory for tensors");
-	if (rc == ERR_OK && (rc = tensors_read(c, in, e)) == ERR_OK && (rc = infer_fill(c, &m, target, e)) == ERR_OK) {
-		m.inputs = in->list;
-		m.n_inputs = in->n;
-		const struct talk_ask ask = { .kind = MSG_INFER, .want = MSG_ANSWER, .head = &m.base, .tail = in->tail,
-			                          .n_tail = in->n_tail, .waiting = "computing" };
-		rc = talk_request(t, c, &ask, &a, e);
-	}
+	infer_fill(&m, k, target);
+	const struct talk_ask ask = { .kind = MSG_INFER, .want = MSG_ANSWER, .head = &m.base, .tail = k->in.tail,
+		                          .n_tail = k->in.n_tail, .waiting = "computing" };
+	int rc = talk_request(t, c, &ask, &a, e);
 	if (rc == ERR_OK)
 		rc = answer_show(c, &a, target, e);
 	talk_answer_clear(&a);
-	if (in)
-		tensors_clear(in);
-	free(in);
 	return rc;
 }
 

@@ -23,8 +23,17 @@ struct call_target {
 	const Fumehood__ModelOpened *opened; /* NULL: unknown */
 };
 
-/* Reads --input, asks, prints or writes. Errors: of tensors_read and talk_request. */
-MUST_CHECK int call_make(struct ctl *c, struct talk *t, const struct call_target *target, struct err *e);
+/* A call, ready to be made: everything that can be wrong on this side is found before a broker is asked or
+ * started. Reads --input and the numbers, makes --output-dir. Freed with call_free.
+ * Errors: of tensors_read, ERR_USAGE. */
+struct call;
+MUST_CHECK int call_prepare(const struct ctl *c, struct call **out, struct err *e);
+void call_free(struct call *k);
+uint32_t call_threads(const struct call *k); /* 0: the broker's default */
+
+/* Asks, prints or writes. Errors: of talk_request and of the files written. */
+MUST_CHECK int call_make(struct ctl *c, struct talk *t, struct call *k, const struct call_target *target,
+                         struct err *e);
 
 /* Prints what a model takes and gives, and what to type. command: "run FILE" as the user typed it. */
 MUST_CHECK int model_usage_print(struct ctl *c, const struct talk_answer *a, const char *command, const char *model,

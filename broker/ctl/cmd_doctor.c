@@ -4,7 +4,8 @@
  * child, programs and keys are looked at; each check says passed, optional or failed, why, and what to do.
  * --attempt NAME asks the broker to put the attack program in a worker's place and shows how it died.
  *
- * Exit status: 0 nothing failed, 6 a layer of the wall is missing, 1 another check failed.
+ * Exit status: 0 nothing failed, 6 a layer of the wall is missing, 1 another check failed; of an attempt
+ * that was stopped 5, as of any worker that was ended.
  *
  * Side: cli. Trusts: the kernel's answers. Owns: the list of checks.
  */
@@ -297,15 +298,16 @@ static int attempt_show(struct ctl *c, const struct talk_answer *a, int code, st
 		                      err_name(code), "text", e->text);
 		if (o && c->error_extra)
 			json_object_update_missing(o, c->error_extra);
-		return ctl_json_print(o, e);
+		int rc = ctl_json_print(o, e);
+		return rc == ERR_OK ? err_exit_code(code) : rc;
 	}
 	printf("stopped   %s\n", e->text);
-	printf("verdict   %s%s%s\n", ctl_str(end->end_class), end->detail[0] ? ": " : "", ctl_line(end->detail));
+	printf("verdict   %s\n", ctl_str(end->end_class));
 	if (a->has_receipt)
 		printf("logged    entry %" PRIu64 ", receipt checked\n", a->receipt_index);
 	fflush(stdout);
 	walls_say(c, a->error->walls);
-	return ERR_OK;
+	return err_exit_code(code);
 }
 
 static int attempt_run(struct ctl *c, struct err *e)

@@ -27,11 +27,13 @@ static int describe(struct ctl *c, struct talk *t, struct err *e)
 static int infer_run(struct ctl *c, struct err *e)
 {
 	struct talk *t = NULL;
+	struct call *k = NULL;
 	const struct call_target target = { .model = c->pos[0] };
-	int rc = talk_open(c, TALK_PRIVATE, &t, e);
-	if (rc == ERR_OK)
-		rc = ctl_has(c, "input") ? call_make(c, t, &target, e) : describe(c, t, e);
+	int rc = call_prepare(c, &k, e);
+	if (rc == ERR_OK && (rc = talk_open(c, TALK_PRIVATE, &t, e)) == ERR_OK)
+		rc = ctl_has(c, "input") ? call_make(c, t, k, &target, e) : describe(c, t, e);
 	talk_close(t);
+	call_free(k);
 	return rc;
 }
 

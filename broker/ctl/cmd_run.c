@@ -19,21 +19,17 @@ static const struct ctl_opt opts[] = {
 };
 
 /* Sends the descriptor and says what came of it. */
-static int model_open(struct ctl *c, struct talk *t, int fd, struct talk_answer *a, struct err *e)
+static int model_open(struct ctl *c, struct talk *t, int fd, uint32_t threads, uint64_t memory,
+                      struct talk_answer *a, struct err *e)
 {
 	Fumehood__ModelOpen m;
-	uint64_t threads, memory;
 	char name[256];
-	int rc;
 	fumehood__model_open__init(&m);
-	if ((rc = ctl_number(c, "threads", 1, LIMIT_THREADS, 0, &threads, e)) != ERR_OK ||
-	    (rc = ctl_number(c, "memory", LIMIT_ARENA_MIN_BYTES, INT64_MAX, 0, &memory, e)) != ERR_OK)
-		return rc;
 	/* A file's name need not be UTF-8, a protobuf string must be. */
 	err_escape(name, sizeof name, path_base(c->pos[0]), strlen(path_base(c->pos[0])));
 	m.purpose = FUMEHOOD__MODEL_OPEN__PURPOSE__RUN;
 	m.file_name = name;
-	m.threads = (uint32_t)threads;
+	m.threads = threads;
 	m.memory_bytes = memory;
 	const struct talk_ask ask = { .kind = MSG_MODEL_OPEN, .want = MSG_MODEL_OPENED, .head = &m.base, .fds = &fd,
 		                          .n_fds = 1, .waiting = "loading" };
@@ -48,28 +44,36 @@ static void opened_say(const struct ctl *c, const Fumehood__ModelOpened *m)
 	        ctl_bytes(m->file_bytes));
 }
 
+static int run_opened(struct ctl *c, struct talk *t, struct call *k, const struct talk_answer *a, struct err *e)
+{
+	const Fumehood__ModelOpened *m = (const Fumehood__ModelOpened *)(const void *)a->head;
+	const struct call_target target = { .handle = m->handle, .opened = m };
+	opened_say(c, m);
+	if (ctl_has(c, "input"))
+		return call_make(c, t, k, &target, e);
+	int rc = model_usage_print(c, a, "run", c->pos[0], e);
+	if (rc == ERR_OK)
+		walls_say(c, m->walls);
+	return rc;
+}
+
 static int run_run(struct ctl *c, struct err *e)
 {
 	struct talk *t = NULL;
+	struct call *k = NULL;
 	struct talk_answer a = { .head = NULL };
-	int fd = -1, rc = file_open(c->pos[0], &fd, NULL, e);
-	if (rc == ERR_OK)
-		rc = talk_open(c, TALK_PRIVATE, &t, e);
-	if (rc == ERR_OK)
-		rc = model_open(c, t, fd, &a, e);
+	uint64_t memory;
+	int fd = -1, rc = ctl_number(c, "memory", LIMIT_ARENA_MIN_BYTES, INT64_MAX, 0, &memory, e);
+	if (rc == ERR_OK && (rc = file_open(c->pos[0], &fd, NULL, e)) == ERR_OK && (rc = call_prepare(c, &k, e)) == ERR_OK &&
+	    (rc = talk_open(c, TALK_PRIVATE, &t, e)) == ERR_OK)
+		rc = model_open(c, t, fd, call_threads(k), memory, &a, e);
 	if (fd >= 0)
 		close(fd);
-	if (rc == ERR_OK) {
-		const Fumehood__ModelOpened *m = (const Fumehood__ModelOpened *)(const void *)a.head;
-		const struct call_target target = { .handle = m->handle, .opened = m };
-		opened_say(c, m);
-		if (ctl_has(c, "input"))
-			rc = call_make(c, t, &target, e);
-		else if ((rc = model_usage_print(c, &a, "run", c->pos[0], e)) == ERR_OK)
-			walls_say(c, m->walls);
-	}
+	if (rc == ERR_OK)
+		rc = run_opened(c, t, k, &a, e);
 	talk_answer_clear(&a);
 	talk_close(t);
+	call_free(k);
 	return rc;
 }
 
