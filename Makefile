@@ -146,6 +146,16 @@ $(B)/tests/crash_log: $$(addprefix $(B)/obj/,tests/crash/crash_log.o tests/crash
 	$(if $(V),,@echo "  LINK  $(VARIANT) $(@F)")
 	$(Q)$(CC) $(SAN) -pie $(LDHARD) -o $@ $(filter %.o,$^) $(AUDIT_LIBS) -lcmocka
 
+TEST_PROGRAMS += crash_kill audit_fill
+$(B)/tests/crash_kill: $(B)/obj/tests/crash/crash_kill.o
+$(B)/tests/audit_fill: $(B)/obj/tests/judges/audit_fill.o
+BENCH_PROGRAMS += bench_log
+$(B)/tests/bench_log: $(B)/obj/tests/bench/bench_log.o
+$(addprefix $(B)/tests/,crash_kill audit_fill bench_log): $$(addprefix $(B)/obj/,$$(AUDIT_OBJS) $$(PROTO_CRYPTO) $$(PROTO_OBJS))
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK  $(VARIANT) $(@F)")
+	$(Q)$(CC) $(SAN) -pie $(LDHARD) -o $@ $(filter %.o,$^) $(AUDIT_LIBS) -lcmocka -lm
+
 # ---- sandbox/outside and sandbox/wall: jailer (static, musl), spawn, wall, filters ----
 # STEP_OBJS are the layers as functions: in the jailer (musl), the worker's start, broker and auditor.
 STEP_OBJS    := sandbox/wall/layers.o sandbox/wall/process.o sandbox/wall/caps.o sandbox/wall/rlimits.o \
@@ -246,6 +256,14 @@ ONNX_RUN_OBJS := $(ENGINE_OBJS) $(KERNEL_OBJS) proto/err.o
 $(B)/tests/onnx_run: $(addprefix $(B)/obj/,tests/judges/onnx_run.o $(ONNX_RUN_OBJS))
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SAN) -pthread -pie $(LDHARD) -Wl,--wrap=kernels_get -o $@ $^ -lm
+
+ONNX_TESTS := unit_onnx_corpus
+UNIT_TESTS += $(ONNX_TESTS)
+$(foreach t,$(ONNX_TESTS),$(eval $(t)_OBJS := $(ONNX_RUN_OBJS)))
+$(ONNX_TESTS:%=$(B)/tests/%): | $(B)/onnx-corpus/manifest.txt
+# Good and bad files, written from descriptions: no binary corpus is kept.
+$(B)/onnx-corpus/manifest.txt: tests/models/make_onnx.py tests/models/onnx_pb.py
+	$(Q)$(PY) -B tests/models/make_onnx.py $(@D)
 
 # ---- sandbox/inside: the worker ----
 # libc, protobuf-c and OpenBLAS, statically, and nothing else. The lint looks at these objects.

@@ -195,7 +195,7 @@ static void life(struct life *l, uint64_t seed)
 int main(int argc, char **argv)
 {
 	static struct life l;
-	uint64_t seeds = 80, from = 1;
+	uint64_t seeds = 50, from = 1;
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--long") == 0)
 			seeds = 10000;
