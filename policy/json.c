@@ -372,7 +372,7 @@ static int end_level(struct reading *g)
 	else if (l.kind == IN_SET)
 		m = set_make(g->r->arena, vals, n, g->r->fuel, &v);
 	else
-		m = rec_make(g->r->arena, g->stack + l.base, n, &v);
+		m = rec_make(g->r->arena, n ? g->stack + l.base : NULL, n, &v);
 	free(vals);
 	if (m)
 		return bad(g, val_made_text(m));

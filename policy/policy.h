@@ -94,14 +94,14 @@ bool policy_has_entity(const struct policy_world *w, const char *type, const cha
 size_t policy_entity_count(const struct policy_world *w);
 
 /* The declarations of the schema; counts are 0 without one. Names are full (Gate::User), actions are
- * {type, id} such as {"Gate::Action", "use"}. */
+ * {type, id} such as {"Gate::Action", "use"}; an id may hold any character. */
 size_t policy_schema_entity_count(const struct policy_world *w);
 const char *policy_schema_entity(const struct policy_world *w, size_t i);
 size_t policy_schema_action_count(const struct policy_world *w);
-void policy_schema_action(const struct policy_world *w, size_t i, const char **type, const char **id);
+void policy_schema_action(const struct policy_world *w, size_t i, const char **type, const char **id, size_t *id_len);
 /* Does the schema say that the action applies to these types? */
 bool policy_schema_applies(const struct policy_world *w, const char *action_type, const char *action_id,
-	const char *principal_type, const char *resource_type);
+	size_t action_id_len, const char *principal_type, const char *resource_type);
 
 /* --- a request ---------------------------------------------------------------------------------------- */
 

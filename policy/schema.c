@@ -537,10 +537,11 @@ size_t policy_schema_action_count(const struct policy_world *w)
 	return w->schema ? w->schema->n_action : 0;
 }
 
-void policy_schema_action(const struct policy_world *w, size_t i, const char **type, const char **id)
+void policy_schema_action(const struct policy_world *w, size_t i, const char **type, const char **id, size_t *id_len)
 {
 	*type = w->schema->action[i].uid->type.p;
 	*id = w->schema->action[i].uid->id.p;
+	*id_len = w->schema->action[i].uid->id.len;
 }
 
 static bool refs_have(const struct schema_refs *r, const char *type)
@@ -552,10 +553,10 @@ static bool refs_have(const struct schema_refs *r, const char *type)
 }
 
 bool policy_schema_applies(const struct policy_world *w, const char *action_type, const char *action_id,
-	const char *principal_type, const char *resource_type)
+	size_t action_id_len, const char *principal_type, const char *resource_type)
 {
 	struct uid u;
-	uid_fill(&w->key, &u, action_type, strlen(action_type), action_id, strlen(action_id));
+	uid_fill(&w->key, &u, action_type, strlen(action_type), action_id, action_id_len);
 	const struct schema_action *a = w->schema ? schema_find_action(w->schema, &u) : NULL;
 	return a && a->applies && refs_have(&a->principals, principal_type) && refs_have(&a->resources, resource_type);
 }

@@ -153,6 +153,7 @@ static void schema_is_declared(void **state)
 {
 	struct policy_world *w = load();
 	const char *type, *id;
+	size_t len;
 	(void)state;
 	if (!w)
 		skip();
@@ -160,12 +161,13 @@ static void schema_is_declared(void **state)
 	assert_int_equal(policy_schema_entity_count(w), 12);
 	assert_string_equal(policy_schema_entity(w, 0), "Gate::Tenant");
 	assert_int_equal(policy_schema_action_count(w), 28);
-	policy_schema_action(w, 0, &type, &id);
+	policy_schema_action(w, 0, &type, &id, &len);
+	assert_int_equal(len, 3);
 	assert_string_equal(type, "Gate::Action");
 	assert_string_equal(id, "use");
-	assert_true(policy_schema_applies(w, "Gate::Action", "generate", "Gate::User", "Gate::Model"));
-	assert_false(policy_schema_applies(w, "Gate::Action", "generate", "Gate::User", "Gate::Server"));
-	assert_false(policy_schema_applies(w, "Gate::Action", "use", "Gate::User", "Gate::Model"));
+	assert_true(policy_schema_applies(w, "Gate::Action", "generate", 8, "Gate::User", "Gate::Model"));
+	assert_false(policy_schema_applies(w, "Gate::Action", "generate", 8, "Gate::User", "Gate::Server"));
+	assert_false(policy_schema_applies(w, "Gate::Action", "use", 3, "Gate::User", "Gate::Model"));
 	policy_world_free(w);
 }
 

@@ -209,7 +209,7 @@ static const struct {
 	{ "entity A; action a appliesTo { principal: A, principal: A, resource: A };", "twice" }, { "entity A; action a appliesTo { principal: [], resource: A };", "at least one" },
 	{ "entity A; action a appliesTo { principal: A, resource: A, context: Long };", "record as the context" }, { "entity A; action a appliesTo { principal: A, resource: A, context: Set<Long> };", "the name of one" },
 	{ "entity A; action a appliesTo { principal: A, resource: T }; type T = A;", "declared, found `T`" }, { "action a attributes {x: Long};", "expected `}`" }, { "@a @a entity A;", "twice" }, { "@a(1) entity A;", "a string" },
-	{ "@a", "`entity`" }, { "foo A;", "`entity`" }, { "entity A /* c */;", "no token" }, { "action \"a\\*\";", "escape" },
+	{ "@a", "`entity`" }, { "foo A;", "`entity`" }, { "entity A /* c */;", "expected `;`, found `/`" }, { "action \"a\\*\";", "escape" },
 };
 
 static void schemas_load_or_say_why(void **state)
