@@ -162,8 +162,24 @@ static void letter_change(uint8_t *entry, size_t len)
 
 /* --- segments ----------------------------------------------------------------------------------------------- */
 
-static void seg_flip_entry(void) { struct bytes b = load(SEG0); size_t at = entry_at(&b, 3, 2) + 50; free(b.p); flip(SEG0, at); }
-static void seg_flip_entry_head(void) { struct bytes b = load(SEG1); size_t at = entry_at(&b, 1, 0) + 16; free(b.p); flip(SEG1, at); }
+/* Flips a bit at an offset from an entry's frame. */
+static void flip_in_entry(const char *file, unsigned batch, unsigned i, size_t offset)
+{
+	struct bytes b = load(file);
+	size_t at = entry_at(&b, batch, i) + offset;
+	free(b.p);
+	flip(file, at);
+}
+/* The same from a batch's start; offset -1 is its last byte. */
+static void flip_in_batch(const char *file, unsigned batch, long offset)
+{
+	struct bytes b = load(file);
+	size_t n, at = batch_at(&b, batch, &n);
+	free(b.p);
+	flip(file, offset < 0 ? at + n - 1 : at + (size_t)offset);
+}
+static void seg_flip_entry(void) { flip_in_entry(SEG0, 3, 2, 50); }
+static void seg_flip_entry_head(void) { flip_in_entry(SEG1, 1, 0, 16); }
 static void seg_flip_tag(void)
 {
 	struct bytes b = load(SEG0);
@@ -172,8 +188,8 @@ static void seg_flip_tag(void)
 	free(b.p);
 	flip(SEG0, at);
 }
-static void seg_flip_batch_head(void) { struct bytes b = load(SEG0); size_t n, at = batch_at(&b, 4, &n); free(b.p); flip(SEG0, at + 30); }
-static void seg_flip_padding(void) { struct bytes b = load(SEG0); size_t n, at = batch_at(&b, 4, &n); free(b.p); flip(SEG0, at + n - 1); }
+static void seg_flip_batch_head(void) { flip_in_batch(SEG0, 4, 30); }
+static void seg_flip_padding(void) { flip_in_batch(SEG0, 4, -1); }
 static void seg_flip_first_block(void) { flip(SEG1, 33); }
 static void seg_flip_first_block_padding(void) { flip(SEG1, 2000); }
 static void seg_flip_key_digest(void) { flip(SEG0, 24 + 16 + 16 + 3); }
@@ -356,7 +372,7 @@ static void tile_cut(void) { cut("tlog/tile/0/002", 32); }
 static void tile_grow(void) { kit_shell("head -c 32 /dev/zero >> '%s'", in_work("tlog/tile/0/002")); }
 static void tile_remove(void) { kit_shell("rm '%s'", in_work("tlog/tile/0/003")); }
 static void tile_swap(void) { kit_shell("cp '%s' '%s'", in_work("tlog/tile/0/003"), in_work("tlog/tile/0/002")); }
-static void tile_early_partial(void) { kit_shell("cp '%s' '%s'", in_work("tlog/tile/0/005.p/220"), in_work("tlog/tile/0/005.p/230")); }
+static void tile_early_partial(void) { kit_shell("cd '%s' && cp 220 230", in_work("tlog/tile/0/005.p")); }
 static void bundle_flip(void) { flip("tlog/tile/entries/001", 5000); }
 static void bundle_flip_length(void) { flip("tlog/tile/entries/001", 1); }
 static void bundle_flip_partial(void) { flip("tlog/tile/entries/005.p/220", 300); }
@@ -449,8 +465,12 @@ static void fork_same_length(void) { rewritten(0, ENTRIES, 299); }
 static void fork_longer(void) { rewritten(0, ENTRIES + 200, 299); }
 static void fork_shorter(void) { rewritten(0, ENTRIES - 200, 299); }
 static void rollback_folder(void) { kit_shell("rm -rf '%s' && cp -a '%s.at600' '%s'", work, good.log, work); }
-static void rollback_segments(void) { kit_shell("rm -rf '%s' && cp -a '%s.at600/segments' '%s'", in_work("segments"), good.log, in_work("segments")); }
-static void rollback_published(void) { kit_shell("rm -rf '%s' && cp -a '%s.at600/tlog' '%s'", in_work("tlog"), good.log, in_work("tlog")); }
+static void folder_rollback(const char *dir)
+{
+	kit_shell("rm -rf '%s/%s' && cp -a '%s.at600/%s' '%s'", work, dir, good.log, dir, work);
+}
+static void rollback_segments(void) { folder_rollback("segments"); }
+static void rollback_published(void) { folder_rollback("tlog"); }
 static void rollback_checkpoint(void)
 {
 	struct bytes b = { malloc(old_checkpoint_len), old_checkpoint_len };

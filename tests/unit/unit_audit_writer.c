@@ -358,7 +358,11 @@ static int sick_rename(struct store *s, const char *a, const char *b)
 	int rc = sick_call(SICK_RENAME);
 	return rc < 0 ? rc : sick_real->ops->rename(sick_real, a, b);
 }
-static int sick_link(struct store *s, const char *a, const char *b) { (void)s; return sick_real->ops->make_link(sick_real, a, b); }
+static int sick_link(struct store *s, const char *a, const char *b)
+{
+	(void)s;
+	return sick_real->ops->make_link(sick_real, a, b);
+}
 
 static const struct store_ops sick_ops = { sick_open, sick_close, sick_size, sick_read, sick_write, sick_allocate,
 	                                   sick_flush, sick_sync, sick_sync_dir, sick_make_dir, sick_rename, sick_link };
