@@ -277,17 +277,15 @@ static json_t *facts_json(const Fumehood__ModelInfo *m)
 	return a;
 }
 
-/* A model's metadata can be long: the report shows what a person can judge, --json keeps more. */
-#define META_SHOWN_BYTES 4096
-
+/* Whole: programs need it (PP-OCR keeps its characters there), and the worker has cut it already. */
 static json_t *metadata_json(const Fumehood__ModelInfo *m)
 {
 	json_t *a = json_array();
 	for (size_t i = 0; a && i < m->n_metadata; i++) {
 		const Fumehood__Meta *x = m->metadata[i];
-		size_t n = x->value.len < META_SHOWN_BYTES ? x->value.len : META_SHOWN_BYTES;
 		json_array_append_new(a, json_pack("{s:o, s:o, s:I}", "key", ctl_json_text(x->key.data, x->key.len), "value",
-		                                   ctl_json_text(x->value.data, n), "bytes", (json_int_t)x->value.len));
+		                                   ctl_json_text(x->value.data, x->value.len), "bytes",
+		                                   (json_int_t)x->value.len));
 	}
 	return a;
 }
