@@ -349,7 +349,7 @@ $(B)/tests/service_bench: $(SERVICE_BENCH_OBJS:%=$(B)/obj/%)
 
 # --- programs ----------------------------------------------------------------------------------
 
-PROGRAMS := fumehood-jailer fumehood-attack
+PROGRAMS := fumehood fumehood-broker fumehood-jailer fumehood-auditor fumehood-worker fumehood-attack
 
 .PHONY: all
 all: $(PROGRAMS:%=$(B)/bin/%)
