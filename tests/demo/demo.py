@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 
 import numpy as np
@@ -194,11 +193,8 @@ def read(d):
 
 
 def metadata(info):
-    """name -> text of a model's metadata in `inspect --json`, however it is nested."""
-    found = info.get("metadata", info.get("info", {}).get("metadata", {}))
-    if isinstance(found, dict):
-        return found
-    return {row["key"]: row["value"] for row in found}
+    """name -> text of a model's metadata in `inspect --json`."""
+    return {row["key"]: row["value"] for row in info["metadata"]}
 
 
 def classify(d):
@@ -267,7 +263,7 @@ def attack(d):
     d.step("attack", "a program in the worker's place that tries to open a file: how the wall answers")
     done = d.ask("doctor", "--attempt", "open", expect=5)
     d.show(done.stdout + done.stderr)
-    d.need("refused-call" in done.stdout + done.stderr, "the attack should die of its call")
+    d.need("refused-call" in done.stdout and "SIGSYS" in done.stdout, "the attack should die of its call")
 
 
 def audit(d):
@@ -280,20 +276,20 @@ def audit(d):
     text = json.dumps(rows)
     d.need("refused-call" in text, "the attack's record")
     d.need("not-for-advertising" in text, "the refusal's record")
-    d.show("the attack's record:")
-    d.show(textwrap.shorten(json.dumps(attack_record(rows)), 600), DIM)
+    d.show(d.command("audit", "show", attack_record(rows)["index"], "--state-dir", d.path("state")).stdout)
 
 
 def attack_record(rows):
-    rows = rows if isinstance(rows, list) else rows.get("records", rows.get("entries", []))
+    rows = rows if isinstance(rows, list) else rows["entries"]
     return next((r for r in reversed(rows) if "refused-call" in json.dumps(r)), None)
 
 
 def verify(d):
-    d.step("verify", "every entry, hash and signed checkpoint again, from the files and the log's public key alone")
-    d.show(d.command("audit", "verify", "--state-dir", d.path("state")).stdout)
-    size = os.path.join(d.path("state"), "log")
-    d.need(os.path.exists(os.path.join(size, "checkpoint")), "a checkpoint on disk")
+    d.step("verify", "the service has ended; every entry, hash and signed checkpoint again, from the files and one public key alone")
+    d.stop()
+    out = d.command("audit", "verify", "--state-dir", d.path("state")).stdout
+    d.show(out)
+    d.need("good" in out, "the verdict should be good")
 
 
 def steps(d):

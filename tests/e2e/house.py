@@ -64,6 +64,22 @@ def alive(pid):
         return False
 
 
+def cpu_ticks(pid):
+    """Processor time that a process has used."""
+    with open("/proc/%d/stat" % pid, encoding="utf-8", errors="replace") as f:
+        v = f.read().rpartition(")")[2].split()
+    return int(v[11]) + int(v[12])
+
+
+def command_of(pid):
+    """The base name of the program that a process was started as; empty when it has gone."""
+    try:
+        with open("/proc/%d/cmdline" % pid, "rb") as f:
+            return os.path.basename(f.read().split(b"\0")[0].decode(errors="replace"))
+    except OSError:
+        return ""
+
+
 def wait_for(what, timeout_s=10.0, step_s=0.02):
     """Waits until what() is true; returns its value, or fails."""
     end = time.monotonic() + timeout_s
@@ -158,8 +174,9 @@ class House:
         self.started.append(p)
         return p
 
-    def broker(self, *args, private=True, without=()):
-        """A broker that listens, without the command in between. Returns its process."""
+    def broker(self, *args, private=True, without=(), must=True):
+        """A broker that listens, without the command in between. Returns its process. must=False: it may
+        refuse to start; process.ready says why."""
         r, w = os.pipe()
         first = ["--private", "--state-dir", self.state] if private else []
         p = self.start(["fumehood-broker"] + first + ["--ready-fd", w] + list(args), pass_fds=[w], stderr=subprocess.PIPE,
@@ -167,6 +184,7 @@ class House:
         os.close(w)
         with os.fdopen(r, "rb") as ready:
             p.ready = ready.read()       # one byte, or a line that says why not
+        assert not must or len(p.ready) == 1, p.ready
         return p
 
     def config(self, policy, trust=None, entities=None, **more):
@@ -182,9 +200,7 @@ class House:
 
     def service(self, policy, trust=None, entities=None, **more):
         """A broker with its own policy and trust, listening. Returns its process."""
-        p = self.broker("--config", self.config(policy, trust, entities, **more), private=False)
-        assert len(p.ready) == 1, p.ready
-        return p
+        return self.broker("--config", self.config(policy, trust, entities, **more), private=False)
 
     def serve(self, config=None, **options):
         """`fumehood serve` until it answers."""
@@ -242,7 +258,7 @@ class House:
                 with open("/proc/%s/stat" % pid, encoding="utf-8", errors="replace") as f:
                     parents[int(pid)] = int(f.read().rpartition(")")[2].split()[1])
                 with open("/proc/%s/cmdline" % pid, "rb") as f:
-                    if self.state.encode() in f.read():
+                    if self.folder.encode() + b"/" in f.read():
                         mine.add(int(pid))
             except OSError:
                 continue
@@ -269,7 +285,10 @@ class House:
                 for stream in (p.stdout, p.stderr):
                     if stream:
                         stream.close()
-        # A private broker stays for a second after its last client.
+        # A private broker, started by a command, would stay for a second after its last client.
+        for pid in self.processes():
+            if command_of(pid) == "fumehood-broker":
+                os.kill(pid, signal.SIGTERM)
         end = time.monotonic() + 10
         while self.processes():
             if time.monotonic() > end:

@@ -108,7 +108,8 @@ def flip(path, at=None):
 
 
 def files_below(folder):
-    return sorted(os.path.join(d, n) for d, _, names in os.walk(folder) for n in names)
+    return sorted(os.path.join(d, n) for d, _, names in os.walk(folder) for n in names
+                  if os.path.isfile(os.path.join(d, n)))
 
 
 def first_entry_byte(path, entry):
@@ -153,8 +154,8 @@ def test_verify_finds_a_cut_log(used):
         for d, _, names in os.walk(used.log):
             for n in [d] + [os.path.join(d, x) for x in names]:
                 os.chown(n, st.st_uid, st.st_gid)
-    p = used.broker()
-    assert len(p.ready) != 1 and p.ready.startswith(b"log: ") and p.wait(timeout=10) == 7, p.ready
+    p = used.broker(must=False)
+    assert p.ready.startswith(b"log: ") and p.wait(timeout=10) == 7, p.ready
 
 
 def test_broker_refuses_a_damaged_log(used):
@@ -163,7 +164,7 @@ def test_broker_refuses_a_damaged_log(used):
         if at >= 0:
             flip(path, at + 20)
             break
-    p = used.broker()
+    p = used.broker(must=False)
     assert p.ready.startswith(b"log: ") and p.wait(timeout=10) == 7, p.ready
 
 

@@ -160,7 +160,7 @@ BAD_POLICIES = {
 
 @pytest.mark.parametrize("what", BAD_POLICIES)
 def test_policy_that_does_not_load_stops_the_start(house, what):
-    p = house.broker("--config", house.config(BAD_POLICIES[what]), private=False)
+    p = house.broker("--config", house.config(BAD_POLICIES[what]), private=False, must=False)
     assert p.ready.startswith(b"config: ") and p.wait(timeout=10) == 2, p.ready
     assert p.ready.count(b"\n") <= 1
 
@@ -179,7 +179,7 @@ BAD_CONFIGS = {
 
 @pytest.mark.parametrize("what", BAD_CONFIGS)
 def test_bad_configuration_stops_the_start(house, what):
-    p = house.broker("--config", house.write("bad.json", BAD_CONFIGS[what]), private=False)
+    p = house.broker("--config", house.write("bad.json", BAD_CONFIGS[what]), private=False, must=False)
     assert p.ready.startswith(b"config: ") and p.wait(timeout=10) == 2, p.ready
 
 
@@ -196,5 +196,5 @@ BAD_ENTITIES = {
 def test_bad_entities_stop_the_start(house, what):
     config = house.config(ASK, entities=[])
     house.write("entities.json", BAD_ENTITIES[what])
-    p = house.broker("--config", config, private=False)
+    p = house.broker("--config", config, private=False, must=False)
     assert p.ready.startswith(b"config: ") and p.wait(timeout=10) == 2, p.ready

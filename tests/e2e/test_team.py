@@ -3,12 +3,14 @@
 import json
 import os
 import signal
+import subprocess
 
 import numpy as np
 import pytest
 
 import onnx_make
-from house import alive
+from conftest import model_or_skip
+from house import alive, cpu_ticks, wait_for
 
 X = np.ones((2, 4), np.float32)
 Y = X + np.array([1, 2, 3, 4], np.float32)
@@ -87,7 +89,8 @@ def test_exit_codes_of_refusals(team):
     data[20] ^= 1
     team.refused("digest", 3, "admit", team.path("model.note"), team.write("changed.onnx", bytes(data)))
     team.refused("digest", 3, "verify", team.path("model.note"), team.path("changed.onnx"), "--trust", team.path("trust.note"))
-    team.refused("input", 3, "infer", "acme/add", "--input", "x=" + team.npy("y.npy", X[:, :3])) if admit_now(team) else None
+    admit_now(team)
+    team.refused("input", 3, "infer", "acme/add", "--input", "x=" + team.npy("y.npy", X[:, :3]))
 
 
 def admit_now(team):
@@ -136,9 +139,23 @@ def test_no_broker_is_a_clear_error(team):
         assert r.code in (1, 3) and r.err.count("\n") == 1, r
 
 
-def test_worker_that_dies_is_exit_5(team):
-    r = team.cmd("doctor", "--attempt", "socket")
-    assert r.code == 5, r
+def test_worker_killed_is_exit_5(team):
+    """The worker is killed while it answers the command's call."""
+    model = team.copy(model_or_skip("ppocr_det"), "det.onnx")
+    team.ok("sign", "--key", team.path("alice.key"), "--name", "acme/det", "--version", 1, "--output",
+            team.path("det.note"), model)
+    serve(team)
+    team.ok("admit", team.path("det.note"), model)
+    x = team.npy("x.npy", np.zeros((1, 3, 2560, 2560), np.float32))
+    p = team.start(["fumehood", "infer", "--json", "--state-dir", team.state, "acme/det", "--input", "x=" + x],
+                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with team.client() as c:
+        pid = wait_for(lambda: [w["pid"] for w in c.status()["workers"] if w["pid"]])[0]
+        wait_for(lambda: cpu_ticks(pid) > 20)
+        os.kill(pid, signal.SIGKILL)
+    out, err = p.communicate(timeout=30)
+    assert p.returncode == 5, (out, err)
+    assert json.loads(out)["error"]["code"] in ("worker-crash", "memory")
 
 
 def test_service_ends_on_sigterm_and_leaves_nothing(team):
@@ -149,4 +166,4 @@ def test_service_ends_on_sigterm_and_leaves_nothing(team):
     p.send_signal(signal.SIGTERM)
     assert p.wait(timeout=10) == 0
     assert not team.processes()
-    assert not os.path.exists(team.socket)
+    assert not team.answers()

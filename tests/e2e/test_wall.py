@@ -43,10 +43,17 @@ def test_doctor_says_what_stands(house):
         assert layer in text.lower(), text
 
 
-def test_command_attempt(house):
-    r = house.cmd("doctor", "--attempt", "open")
-    assert r.code == 5, r
-    assert "refused-call" in r.out + r.err
+def test_command_attempts(house):
+    """Everything that the attack program can try, by the command: each is stopped, each is a record."""
+    names = [row.split()[0] for row in house.ok("doctor", "--attempts").out.strip().split("\n")]
+    names = [n for n in names if n.islower()]
+    assert set(ATTEMPTS) <= set(names) and len(names) >= 5, names
+    house.broker()
+    with house.client():
+        for name in names:
+            r = house.cmd("doctor", "--attempt", name)
+            assert r.code == 5 and "stopped" in r.out, r
+    house.record(8, lambda r: r["worker_end"]["end_class"] == "refused-call")
 
 
 def test_layers_are_named_everywhere(house):
@@ -78,7 +85,7 @@ def test_missing_layer_stops_the_start(house):
     model = house.write("add.onnx", onnx_make.add_model())
     error = house.refused("wall", 6, "run", model, without=["landlock"])
     assert "landlock" in error["text"]
-    p = house.broker(without=["landlock"])
+    p = house.broker(without=["landlock"], must=False)
     assert p.ready.startswith(b"wall: ") and b"landlock" in p.ready and p.wait(timeout=10) == 6, p.ready
     assert house.cmd("doctor", without=["landlock"]).code == 6
 
@@ -101,13 +108,13 @@ def test_missing_layer_that_the_configuration_names(house):
 def test_required_layer_by_configuration(house):
     """A configuration that names nothing as optional: what the shipped one forgives stops the start."""
     config = house.config("permit (principal, action, resource);\n", optional_layers=[])
-    p = house.broker("--config", config, private=False, without=["mseal"])
+    p = house.broker("--config", config, private=False, without=["mseal"], must=False)
     assert p.ready.startswith(b"wall: ") and b"mseal" in p.ready and p.wait(timeout=10) == 6, p.ready
 
 
 def test_a_layer_that_can_never_be_optional(house):
     for layer in ("seccomp", "no_new_privs", "closed_fds"):
-        p = house.broker("--config", house.config("", optional_layers=[layer]), private=False)
+        p = house.broker("--config", house.config("", optional_layers=[layer]), private=False, must=False)
         assert p.ready.startswith(b"config: ") and p.wait(timeout=10) == 2, p.ready
 
 
