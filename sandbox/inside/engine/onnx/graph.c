@@ -425,6 +425,9 @@ int onnx_read_graphs(struct onnx_model *m, size_t off, size_t end, struct err *e
 			return rc;
 	if (m->main->n_outputs == 0)
 		return err_set(e, ERR_MODEL, "the graph has no output");
+	if (m->main->n_inputs > (uint64_t)m->main->n_inits + LIMIT_TENSORS)
+		return err_set(e, ERR_LIMIT, "the graph asks for %u inputs, at most %d are allowed",
+		               m->main->n_inputs - m->main->n_inits, LIMIT_TENSORS);
 	if (m->main->n_outputs > LIMIT_TENSORS)
 		return err_set(e, ERR_LIMIT, "the graph has %u outputs, at most %d are allowed", m->main->n_outputs,
 		               LIMIT_TENSORS);

@@ -9,6 +9,7 @@
 #include "sandbox/inside/engine/onnx/session.h"
 
 #include "proto/mem.h"
+#include "sandbox/inside/engine/poison.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -82,27 +83,33 @@ static void *plan_full(struct plan *p, struct ck want)
 
 void *plan_alloc(struct plan *p, uint64_t n, uint64_t size)
 {
-	struct ck want = ck_align(ck_mul(ck_u64(n), ck_u64(size)), 64);
+	struct ck exact = ck_mul(ck_u64(n), ck_u64(size)), want = ck_align(ck_add(exact, ck_u64(POISON_GAP)), 64);
 	uint64_t bytes;
 	if (!ck_get(want, p->top - p->s->a->used_bytes, &bytes))
 		return plan_full(p, want);
 	p->top -= bytes;
 	void *mem = p->s->a->base + p->top;
-	memset(mem, 0, bytes);
+	poison(mem, bytes);
+	unpoison(mem, exact.v);
+	memset(mem, 0, exact.v);
 	return mem;
 }
 
 void *plan_keep(struct plan *p, uint64_t bytes)
 {
-	struct ck want = ck_align(ck_u64(bytes), 64);
+	struct ck want = ck_align(ck_add(ck_u64(bytes), ck_u64(POISON_GAP)), 64);
 	uint64_t n;
 	if (!ck_get(want, p->top - p->s->a->used_bytes, &n))
 		return plan_full(p, want);
-	return arena_alloc(p->s->a, n);
+	return arena_alloc(p->s->a, bytes);
 }
 
 size_t plan_mark(struct plan *p) { return p->top; }
-void plan_release(struct plan *p, size_t mark) { p->top = mark; }
+void plan_release(struct plan *p, size_t mark)
+{
+	poison(p->s->a->base + p->top, mark - p->top);
+	p->top = mark;
+}
 
 /* --- tensors and steps ------------------------------------------------------------------------------------ */
 

@@ -40,7 +40,7 @@ struct tensor {
 	struct tensor *root;    /* same storage as this one (views, concat parts); NULL: its own */
 	uint64_t root_off;      /* bytes into the root's storage */
 	struct tensor *twin;    /* the same value in the other layout */
-	uint64_t store;         /* bytes of storage in its layout */
+	uint64_t exact, store;  /* bytes of storage in its layout; rounded up to a line */
 	int32_t first, last;    /* steps between which its storage lives */
 	uint64_t off;           /* in the block of activations */
 };

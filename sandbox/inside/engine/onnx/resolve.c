@@ -418,14 +418,14 @@ static int frame_step(struct resolver *r, struct frame *f, struct onnx_graph **i
 {
 	struct onnx_node *n = &f->g->nodes[f->node];
 	int rc;
-	if (f->attr == 0 && (rc = node_inputs(r, n, e)))
+	if (f->attr == 0 && ((rc = node_inputs(r, n, e)) || (rc = op_check_node(r->m, n, e))))
 		return rc;
 	for (; f->attr < n->n_attrs; f->attr++)
 		if (n->attrs[f->attr].type == AT_GRAPH) {
 			*inner = n->attrs[f->attr++].graph;
 			return ERR_OK;
 		}
-	if ((rc = node_outputs(r, n, e)) || (rc = op_check_node(r->m, n, e)))
+	if ((rc = node_outputs(r, n, e)))
 		return rc;
 	f->node++;
 	f->attr = 0;

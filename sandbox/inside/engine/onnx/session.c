@@ -7,6 +7,7 @@
 #include "sandbox/inside/engine/onnx/session.h"
 
 #include "proto/mem.h"
+#include "sandbox/inside/engine/poison.h"
 
 static struct onnx_str port_name(const struct engine_port *p)
 {
@@ -37,6 +38,7 @@ static void plan_reset(struct session *s, struct err *e)
 {
 	s->plan = (struct plan){ .s = s, .m = s->m, .e = e, .top = s->a->cap_bytes & ~(size_t)63 };
 	s->plan.top_start = s->plan.top;
+	poison(s->a->base + s->a->used_bytes, s->a->cap_bytes - s->a->used_bytes);
 	s->is_planned = false;
 }
 
@@ -45,6 +47,8 @@ static int make_plan(struct session *s, struct err *e)
 	struct plan *p = &s->plan;
 	int rc;
 	plan_reset(s, e);
+	if (e)
+		*e = (struct err){ 0, "" };
 	if ((rc = plan_infer(p, s->given)) || (rc = plan_rewrite(p)) || (rc = plan_lower(p)) ||
 	    (rc = plan_memory(p))) {
 		if (e && !e->code)
@@ -272,6 +276,7 @@ void onnx_session_scrub(struct session *s)
 		return;
 	if (s->plan.is_keyed) {
 		/* Values of the last call are folded into the plan: all of it goes. */
+		unpoison(s->a->base + s->plan.top, s->plan.top_start - s->plan.top);
 		memset(s->a->base + s->plan.top, 0, s->plan.top_start - s->plan.top);
 		plan_reset(s, NULL);
 		return;
