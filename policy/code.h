@@ -12,6 +12,7 @@
 #ifndef FUMEHOOD_POLICY_CODE_H
 #define FUMEHOOD_POLICY_CODE_H
 
+#include "policy/intern.h"
 #include "policy/value.h"
 
 /*        symbol            pops  pushes   a / u: meaning */
@@ -157,7 +158,7 @@ struct policy {
 
 /* Parses one text; hands each policy to put (the struct is copied, its parts are in the arena). */
 struct err;
-int parse_policies(struct arena *a, const struct hash_key *k, const struct source *src, void *to,
+int parse_policies(struct arena *a, struct intern *names, const struct source *src, void *to,
 	int (*put)(void *to, struct policy *p, struct err *e), struct err *e);
 
 /* The policy as canonical text: malloc'd, NUL ended, for the caller to free. */

@@ -126,13 +126,8 @@ int policy_decide(struct policy_request *r, enum policy_mode mode, struct policy
 		return rc;
 	v->n[0] = v->n[1] = v->n_failed = 0;
 	r->fuel.left = LIMIT_EVAL_FUEL;
-	for (int k = VAR_PRINCIPAL; k <= VAR_RESOURCE; k++) {
-		const struct uid *u = r->uid[k];
-		r->entity[k] = NULL;
-		r->uid[k] = NULL; /* so that the search looks at the tables */
-		r->entity[k] = request_entity(r, u);
-		r->uid[k] = u;
-	}
+	for (int k = VAR_PRINCIPAL; k <= VAR_RESOURCE; k++)
+		r->entity[k] = request_entity(r, r->uid[k]);
 	if (!index_walk(r, r, visit))
 		return err_set(e, ERR_LIMIT, "the decision needs more work or memory than one is allowed");
 	sort_numbers(v->list[0], &v->n[0]);

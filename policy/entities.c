@@ -261,6 +261,7 @@ int policy_load_entities(struct policy_world *w, const char *name, const char *t
 {
 	struct fuel fuel = { UINT64_MAX }; /* files are read once, before requests */
 	struct arena_mark m = arena_mark(&w->arena);
+	const struct intern_mark names = intern_mark(&w->names);
 	struct entity_table old;
 	struct json_doc doc;
 	if (w->sealed)
@@ -268,11 +269,12 @@ int policy_load_entities(struct policy_world *w, const char *name, const char *t
 	if (!table_copy(&w->entities, &old))
 		return err_set(e, ERR_NOMEM, "%s: no memory for entities", name);
 	int rc = json_read(name, text, len, &doc, e);
-	struct loading g = { w, { &doc, &w->arena, &w->key, &fuel, mode }, e };
+	struct loading g = { w, { &doc, &w->arena, &w->names, &w->names, &fuel, mode }, e };
 	if (!rc)
 		rc = read_list(&g, doc.root);
 	if (rc) {
 		table_restore(w, &old);
+		intern_rewind(&w->names, names);
 		arena_rewind(&w->arena, m);
 	}
 	free(old.slot);

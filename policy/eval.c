@@ -316,13 +316,19 @@ static bool do_neg(struct machine *m, const struct op *o)
 
 const struct entity *request_entity(const struct policy_request *r, const struct uid *u)
 {
-	for (int v = VAR_PRINCIPAL; v <= VAR_RESOURCE; v++)
-		if (r->uid[v] == u)
-			return r->entity[v];
 	for (uint32_t i = 0; i < r->n_overlay; i++)
 		if (uid_equal(r->overlay[i].uid, u))
 			return &r->overlay[i];
 	return entity_find(&r->w->entities, u);
+}
+
+/* The same with the request's own variables, whose entities policy_decide has looked up. */
+static const struct entity *known_entity(const struct policy_request *r, const struct uid *u)
+{
+	for (int v = VAR_PRINCIPAL; v <= VAR_RESOURCE; v++)
+		if (r->uid[v] == u)
+			return r->entity[v];
+	return request_entity(r, u);
 }
 
 /* Is a at or below b? en: a's entity, found once for many b. */
@@ -333,7 +339,7 @@ static bool at_or_below(const struct uid *a, const struct entity *en, const stru
 
 static bool in_set(struct machine *m, const struct op *o, const struct val *a, const struct set *s, bool *in)
 {
-	const struct entity *en = request_entity(m->r, a->uid);
+	const struct entity *en = known_entity(m->r, a->uid);
 	*in = false;
 	fuel_take(&m->r->fuel, s->n);
 	for (uint32_t i = 0; i < s->n; i++)
@@ -351,7 +357,7 @@ static bool do_in(struct machine *m, const struct op *o)
 	if (!want(m, o, a, VAL_ENTITY))
 		return false;
 	if (b->kind == VAL_ENTITY)
-		return give_bool(m, 2, at_or_below(a->uid, request_entity(m->r, a->uid), b->uid));
+		return give_bool(m, 2, at_or_below(a->uid, known_entity(m->r, a->uid), b->uid));
 	if (b->kind != VAL_SET)
 		return fail_type(m, o, "set or entity", b);
 	return in_set(m, o, a, b->set, &in) && give_bool(m, 2, in);
@@ -391,7 +397,7 @@ static bool attributes(struct machine *m, const struct op *o, const struct val *
 	}
 	if (v->kind != VAL_ENTITY)
 		return fail_type(m, o, "record or entity", v);
-	const struct entity *en = request_entity(m->r, v->uid);
+	const struct entity *en = known_entity(m->r, v->uid);
 	*out = en ? en->attrs : NULL;
 	return true;
 }
@@ -432,8 +438,8 @@ static bool find_tag(struct machine *m, const struct op *o, const struct entity 
 	if (!want(m, o, v, VAL_ENTITY) || !want(m, o, key, VAL_STRING))
 		return false;
 	fuel_take(&m->r->fuel, key->len >> 6);
-	struct str name = str_make(&m->r->w->key, key->s, key->len);
-	*en = request_entity(m->r, v->uid);
+	struct str name = str_make(&m->r->w->names.key, key->s, key->len);
+	*en = known_entity(m->r, v->uid);
 	*out = *en ? rec_get((*en)->tags, &name) : NULL;
 	return true;
 }

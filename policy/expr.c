@@ -81,13 +81,10 @@ static int emit_simple(struct parser *p, enum op_code code, uint32_t at)
 	return emit(p, (struct op){ .code = (uint8_t)code, .at = at }, 0);
 }
 
+/* s is interned, as all that the parser reads. */
 static int emit_str(struct parser *p, enum op_code code, uint32_t at, const struct str *s)
 {
-	struct str *kept = arena_alloc(p->arena, 1, sizeof *kept);
-	if (!kept)
-		return parse_no_memory(p);
-	*kept = *s;
-	return emit(p, (struct op){ .code = (uint8_t)code, .at = at, .str = kept }, 0);
+	return emit(p, (struct op){ .code = (uint8_t)code, .at = at, .str = intern_find_str(p->names, s) }, 0);
 }
 
 /* The jump at index from now leads to the operation that comes next. */

@@ -184,6 +184,36 @@ static bool is_entity_escape(json_t *inner)
 	return json_is_string(json_object_get(inner, "type")) && json_is_string(json_object_get(inner, "id"));
 }
 
+/* The one copy of a uid whose bytes were put into the arena behind the mark; when it is known they
+ * are given back. Text in the arena while it is interned costs a copy, and only when files load. */
+static const struct uid *reader_uid(const struct json_reader *r, struct arena_mark m, const char *type, size_t type_len,
+	const char *id, size_t id_len)
+{
+	struct uid u, *kept;
+	uid_fill(&r->names->key, &u, type, type_len, id, id_len);
+	const struct uid *old = intern_find_uid(r->names, &u);
+	if (old)
+		arena_rewind(r->arena, m);
+	if (old || r->add)
+		return old ? old : intern_uid(r->add, r->arena, type, type_len, id, id_len);
+	kept = arena_alloc(r->arena, 1, sizeof *kept);
+	if (kept)
+		*kept = u;
+	return kept;
+}
+
+static bool reader_name(const struct json_reader *r, struct arena_mark m, const char *s, size_t len, struct str *out)
+{
+	struct str name = str_make(&r->names->key, s, len);
+	const struct str *old = intern_find_str(r->names, &name);
+	if (old)
+		arena_rewind(r->arena, m);
+	else if (r->add)
+		old = intern_str(r->add, r->arena, s, len);
+	*out = old ? *old : name;
+	return old || !r->add;
+}
+
 int json_uid(const struct json_reader *r, json_t *node, const struct uid **out, struct err *e)
 {
 	json_t *inner = json_object_get(node, "__entity");
@@ -202,15 +232,14 @@ int json_uid(const struct json_reader *r, json_t *node, const struct uid **out, 
 		err_escape(text, sizeof text, json_string_value(type), json_string_length(type));
 		return err_set(e, ERR_CONFIG, "%s: expected an entity type such as Ns::Type, found `%s`", r->doc->name, text);
 	}
+	struct arena_mark m = arena_mark(r->arena);
 	size_t type_len, id_len;
 	char *t = json_text(r->doc, r->arena, json_string_value(type), json_string_length(type), &type_len);
 	char *i = json_text(r->doc, r->arena, json_string_value(id), json_string_length(id), &id_len);
-	struct uid *u = arena_alloc(r->arena, 1, sizeof *u);
-	if (!t || !i || !u)
+	if (!t || !i)
 		return no_memory(r, e);
-	uid_fill(r->key, u, t, type_len, i, id_len);
-	*out = u;
-	return ERR_OK;
+	*out = reader_uid(r, m, t, type_len, i, id_len);
+	return *out ? ERR_OK : no_memory(r, e);
 }
 
 static bool is_call_escape(json_t *inner)
@@ -400,13 +429,11 @@ static json_t *next_part(struct level *l)
 /* The key of the part that comes next. */
 static int take_key(struct reading *g, struct level *l)
 {
+	struct arena_mark m = arena_mark(g->r->arena);
 	size_t len;
 	const char *key = json_object_iter_key(l->iter);
 	char *s = json_text(g->r->doc, g->r->arena, key, strlen(key), &len);
-	if (!s)
-		return no_memory(g->r, g->e);
-	l->name = str_make(g->r->key, s, len);
-	return ERR_OK;
+	return s && reader_name(g->r, m, s, len, &l->name) ? ERR_OK : no_memory(g->r, g->e);
 }
 
 /* A record's value is complete and on top of the stack: give it its name, go to the next pair. */

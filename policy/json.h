@@ -6,6 +6,7 @@
 #ifndef FUMEHOOD_POLICY_JSON_H
 #define FUMEHOOD_POLICY_JSON_H
 
+#include "policy/intern.h"
 #include "policy/policy.h"
 #include "policy/value.h"
 #include "proto/err.h"
@@ -29,7 +30,8 @@ char *json_text(const struct json_doc *d, struct arena *a, const char *s, size_t
 struct json_reader {
 	const struct json_doc *doc;
 	struct arena *arena;
-	const struct hash_key *key;
+	struct intern *add;         /* names and uids are added here; NULL: only looked up in */
+	const struct intern *names;
 	struct fuel *fuel;
 	enum policy_mode mode; /* POLICY_STRICT: a malformed escape is an error, not a record */
 };

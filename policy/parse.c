@@ -53,16 +53,23 @@ static int check_word(struct parser *p)
 	return ERR_OK;
 }
 
+int parse_intern(struct parser *p, const char *text, size_t len, struct str *out)
+{
+	const struct str *s = intern_str(p->names, p->arena, text, len);
+	if (!s)
+		return parse_no_memory(p);
+	*out = *s;
+	return ERR_OK;
+}
+
 int parse_ident(struct parser *p, struct str *out)
 {
 	const struct token t = p->lex.tok;
 	int rc = check_word(p);
 	if (rc)
 		return rc;
-	char *s = arena_copy(p->arena, p->lex.text + t.at, t.len);
-	if (!s)
-		return parse_no_memory(p);
-	*out = str_make(p->key, s, t.len);
+	if ((rc = parse_intern(p, p->lex.text + t.at, t.len, out)))
+		return rc;
 	lex_next(&p->lex);
 	return ERR_OK;
 }
@@ -73,10 +80,13 @@ int parse_string(struct parser *p, struct str *out)
 	uint32_t len;
 	if (p->lex.tok.kind != TOK_STRING)
 		return lex_expected(&p->lex, "a string", p->e);
-	int rc = lex_string(&p->lex, &p->lex.tok, p->arena, &s, &len, p->e);
+	struct arena_mark m = arena_mark(&p->scratch);
+	int rc = lex_string(&p->lex, &p->lex.tok, &p->scratch, &s, &len, p->e);
+	if (!rc)
+		rc = parse_intern(p, s, len, out);
+	arena_rewind(&p->scratch, m);
 	if (rc)
 		return rc;
-	*out = str_make(p->key, s, len);
 	lex_next(&p->lex);
 	return ERR_OK;
 }
@@ -97,14 +107,13 @@ int parse_path(struct parser *p, struct str *out, bool *is_entity)
 		room += ahead.tok.len;
 		want = want == TOK_IDENT ? TOK_PATH : TOK_IDENT;
 	}
-	char *buf = arena_alloc(p->arena, room + 1, 1);
-	if (!buf)
-		return parse_no_memory(p);
+	struct arena_mark m = arena_mark(&p->scratch);
+	char *buf = arena_alloc(&p->scratch, room + 1, 1);
+	int rc = buf ? ERR_OK : parse_no_memory(p);
 	*is_entity = false;
-	for (;;) {
-		int rc = check_word(p);
-		if (rc)
-			return rc;
+	while (!rc) {
+		if ((rc = check_word(p)))
+			break;
 		path_add(buf, &n, l->text + l->tok.at, l->tok.len);
 		lex_next(l);
 		if (l->tok.kind != TOK_PATH)
@@ -116,9 +125,10 @@ int parse_path(struct parser *p, struct str *out, bool *is_entity)
 		}
 		path_add(buf, &n, "::", 2);
 	}
-	buf[n] = 0;
-	*out = str_make(p->key, buf, n);
-	return ERR_OK;
+	if (!rc)
+		rc = parse_intern(p, buf, n, out);
+	arena_rewind(&p->scratch, m);
+	return rc;
 }
 
 int parse_uid(struct parser *p, const struct str *type, const struct uid **out)
@@ -127,12 +137,8 @@ int parse_uid(struct parser *p, const struct str *type, const struct uid **out)
 	int rc = parse_string(p, &id);
 	if (rc)
 		return rc;
-	struct uid *u = arena_alloc(p->arena, 1, sizeof *u);
-	if (!u)
-		return parse_no_memory(p);
-	uid_fill(p->key, u, type->p, type->len, id.p, id.len);
-	*out = u;
-	return ERR_OK;
+	*out = intern_uid(p->names, p->arena, type->p, type->len, id.p, id.len);
+	return *out ? ERR_OK : parse_no_memory(p);
 }
 
 int parse_type_ref(struct parser *p, const struct str *name, struct type_ref **out)
@@ -396,10 +402,10 @@ static int parse_policy(struct parser *p, struct policy *pol)
 	return lex_take(&p->lex, TOK_SEMI, p->e);
 }
 
-int parse_policies(struct arena *a, const struct hash_key *k, const struct source *src, void *to,
+int parse_policies(struct arena *a, struct intern *names, const struct source *src, void *to,
 	int (*put)(void *to, struct policy *p, struct err *e), struct err *e)
 {
-	struct parser p = { .arena = a, .key = k, .e = e };
+	struct parser p = { .arena = a, .names = names, .key = &names->key, .e = e };
 	int rc = lex_init(&p.lex, src->name, src->text, src->len, true, LIMIT_POLICY_TEXT_BYTES, e);
 	arena_init(&p.scratch, LIMIT_WORLD_BYTES);
 	while (!rc && p.lex.tok.kind != TOK_END) {

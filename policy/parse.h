@@ -14,7 +14,8 @@ struct frame;
 struct parser {
 	struct lex lex;
 	struct arena *arena;
-	const struct hash_key *key;
+	struct intern *names;
+	const struct hash_key *key; /* that of names */
 	struct err *e;
 	struct arena scratch; /* empty between two calls of the functions here */
 	/* Growing scratch, freed at the end: the code of one policy, open brackets, record keys. */
@@ -41,6 +42,8 @@ MUST_CHECK int parse_ident(struct parser *p, struct str *out);
 MUST_CHECK int parse_string(struct parser *p, struct str *out);
 MUST_CHECK int parse_uid(struct parser *p, const struct str *type, const struct uid **out);
 MUST_CHECK int parse_type_ref(struct parser *p, const struct str *name, struct type_ref **out);
+/* The text in its one copy. */
+MUST_CHECK int parse_intern(struct parser *p, const char *text, size_t len, struct str *out);
 int parse_no_memory(struct parser *p);
 
 #endif

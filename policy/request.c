@@ -103,9 +103,14 @@ const struct policy_value *policy_string(struct policy_request *r, const char *s
 static const struct uid *uid_of(struct policy_request *r, const char *type, const char *id, size_t id_len)
 {
 	const struct uid *u = NULL;
-	if (!type || !entity_type_ok(type, strlen(type)))
+	struct uid given;
+	if (!type || !entity_type_ok(type, strlen(type))) {
 		fault(r, ERR_INPUT, "expected an entity type such as Ns::Type, found another name");
-	else if (!(u = uid_new(&r->arena, &r->w->key, type, strlen(type), id, id_len)))
+		return NULL;
+	}
+	uid_fill(&r->w->names.key, &given, type, strlen(type), id, id_len);
+	u = intern_find_uid(&r->w->names, &given);
+	if (!u && !(u = uid_copy(&r->arena, &given)))
 		no_memory(r);
 	return u;
 }
@@ -135,6 +140,17 @@ const struct policy_value *policy_set(struct policy_request *r, const struct pol
 	return keep_made(r, m, out);
 }
 
+/* A name as the policies have it, else a copy. */
+static bool name_of(struct policy_request *r, const char *text, struct str *out)
+{
+	struct str s = str_make(&r->w->names.key, text, strlen(text));
+	const struct str *known = intern_find_str(&r->w->names, &s);
+	*out = known ? *known : s;
+	if (!known)
+		out->p = arena_copy(&r->arena, text, s.len);
+	return out->p != NULL;
+}
+
 const struct policy_value *policy_record(struct policy_request *r, const struct policy_field *f, size_t n)
 {
 	struct val out;
@@ -144,11 +160,9 @@ const struct policy_value *policy_record(struct policy_request *r, const struct 
 	for (size_t i = 0; i < n; i++) {
 		if (!f[i].value)
 			return fault(r, ERR_INTERNAL, "an attribute of a record has no value");
-		size_t len = strlen(f[i].name);
-		const char *name = arena_copy(&r->arena, f[i].name, len);
-		if (!name)
+		fields[i].v = f[i].value->v;
+		if (!name_of(r, f[i].name, &fields[i].name))
 			return no_memory(r);
-		fields[i] = (struct field){ str_make(&r->w->key, name, len), f[i].value->v };
 	}
 	enum val_made m = rec_make(&r->arena, fields, n, &out);
 	return keep_made(r, m, out);
@@ -196,7 +210,7 @@ const struct policy_value *policy_json(struct policy_request *r, const char *tex
 	struct err e;
 	struct val v;
 	int rc = json_read("record", text, len, &doc, &e);
-	const struct json_reader reader = { &doc, &r->arena, &r->w->key, &r->fuel, mode };
+	const struct json_reader reader = { &doc, &r->arena, NULL, &r->w->names, &r->fuel, mode };
 	if (!rc)
 		rc = json_value(&reader, doc.root, context_hint(r), &v, &e);
 	json_free(&doc);

@@ -422,14 +422,16 @@ int schema_resolve(struct parser *p, struct schema *s)
 int policy_load_schema(struct policy_world *w, const char *name, const char *text, size_t len, struct err *e)
 {
 	struct arena_mark m = arena_mark(&w->arena);
+	const struct intern_mark names = intern_mark(&w->names);
 	if (w->sealed || w->schema)
 		return err_set(e, ERR_INTERNAL, "%s: %s", name, w->sealed ? "the world is sealed; load the schema before" :
 			"the world has a schema already");
 	if (len > LIMIT_SCHEMA_BYTES)
 		return err_set(e, ERR_LIMIT, "%s: has %zu bytes, at most %llu are read", name, len,
 			(unsigned long long)LIMIT_SCHEMA_BYTES);
-	struct parser p = { .arena = &w->arena, .key = &w->key, .e = e };
+	struct parser p = { .arena = &w->arena, .names = &w->names, .key = &w->names.key, .e = e };
 	struct schema *s = arena_alloc(&w->arena, 1, sizeof *s);
+	arena_init(&p.scratch, LIMIT_WORLD_BYTES);
 	int rc = s ? lex_init(&p.lex, name, text, len, false, LIMIT_SCHEMA_BYTES, e) : err_set(e, ERR_NOMEM, "%s: no memory", name);
 	if (!rc) {
 		*s = (struct schema){ 0 };
@@ -437,10 +439,13 @@ int policy_load_schema(struct policy_world *w, const char *name, const char *tex
 	}
 	if (!rc)
 		rc = schema_resolve(&p, s);
-	if (rc)
+	arena_free(&p.scratch);
+	if (rc) {
+		intern_rewind(&w->names, names);
 		arena_rewind(&w->arena, m);
-	else
+	} else {
 		w->schema = s;
+	}
 	return rc;
 }
 
@@ -556,7 +561,7 @@ bool policy_schema_applies(const struct policy_world *w, const char *action_type
 	size_t action_id_len, const char *principal_type, const char *resource_type)
 {
 	struct uid u;
-	uid_fill(&w->key, &u, action_type, strlen(action_type), action_id, action_id_len);
+	uid_fill(&w->names.key, &u, action_type, strlen(action_type), action_id, action_id_len);
 	const struct schema_action *a = w->schema ? schema_find_action(w->schema, &u) : NULL;
 	return a && a->applies && refs_have(&a->principals, principal_type) && refs_have(&a->resources, resource_type);
 }

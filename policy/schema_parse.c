@@ -64,12 +64,9 @@ struct reading {
 static int read_text(struct parser *p, struct str *out)
 {
 	const struct token t = p->lex.tok;
-	char *s = arena_copy(p->arena, p->lex.text + t.at, t.len);
-	if (!s)
-		return parse_no_memory(p);
-	*out = str_make(p->key, s, t.len);
+	int rc = parse_intern(p, p->lex.text + t.at, t.len, out);
 	lex_next(&p->lex);
-	return ERR_OK;
+	return rc;
 }
 
 /* Any identifier that is no reserved word; __cedar only where it may stand. */
@@ -547,11 +544,10 @@ static int read_action(struct reading *g)
 	const struct schema_ref *name = g->names.v;
 	for (uint32_t i = 0; i < g->names.n; i++) {
 		struct schema_action *a = list_add(p, &g->actions);
-		struct uid *u = arena_alloc(p->arena, 1, sizeof *u);
+		const struct uid *u = intern_uid(p->names, p->arena, type.p, type.len, name[i].path.p, name[i].path.len);
 		void *parents = arena_alloc(p->arena, body.n_parents, sizeof *body.parents);
 		if (!a || !u || !parents)
 			return parse_no_memory(p);
-		uid_fill(p->key, u, type.p, type.len, name[i].path.p, name[i].path.len);
 		*a = body;
 		a->uid = u;
 		a->at = name[i].at;

@@ -111,15 +111,16 @@ void uid_fill(const struct hash_key *k, struct uid *out, const char *type, size_
 	out->hash = (h ^ h >> 32) * 0xd6e8feb86659fd93u ^ t;
 }
 
-const struct uid *uid_new(struct arena *a, const struct hash_key *k, const char *type, size_t type_len,
-	const char *id, size_t id_len)
+const struct uid *uid_copy(struct arena *a, const struct uid *u)
 {
-	struct uid *u = arena_alloc(a, 1, sizeof *u);
-	char *t = arena_copy(a, type, type_len), *i = arena_copy(a, id, id_len);
-	if (!u || !t || !i)
+	struct uid *kept = arena_alloc(a, 1, sizeof *kept);
+	char *type = arena_copy(a, u->type.p, u->type.len), *id = arena_copy(a, u->id.p, u->id.len);
+	if (!kept || !type || !id)
 		return NULL;
-	uid_fill(k, u, t, type_len, i, id_len);
-	return u;
+	*kept = *u;
+	kept->type.p = type;
+	kept->id.p = id;
+	return kept;
 }
 
 int uid_cmp(const struct uid *a, const struct uid *b)

@@ -127,9 +127,8 @@ bool type_is_action(const struct str *type);
 /* A uid over bytes that outlive it, into *out. */
 void uid_fill(const struct hash_key *k, struct uid *out, const char *type, size_t type_len, const char *id,
 	size_t id_len);
-/* The same with everything copied into the arena; NULL when it is full. */
-const struct uid *uid_new(struct arena *a, const struct hash_key *k, const char *type, size_t type_len,
-	const char *id, size_t id_len);
+/* The same uid with its bytes copied into the arena; NULL when that is full. */
+const struct uid *uid_copy(struct arena *a, const struct uid *u);
 int uid_cmp(const struct uid *a, const struct uid *b);
 static inline bool uid_equal(const struct uid *a, const struct uid *b)
 {

@@ -22,7 +22,7 @@ int policy_world_new(struct policy_world **out, struct err *e)
 		return err_set(e, ERR_NOMEM, "policies: no memory");
 	arena_init(&w->arena, LIMIT_WORLD_BYTES);
 	/* The key only has to be unknown to whoever chooses names; 16 bytes come in one piece. */
-	if (getrandom(&w->key, sizeof w->key, 0) != (ssize_t)sizeof w->key) {
+	if (getrandom(&w->names.key, sizeof w->names.key, 0) != (ssize_t)sizeof w->names.key) {
 		free(w);
 		return err_set(e, ERR_IO, "policies: the kernel gave no random bytes");
 	}
@@ -35,6 +35,7 @@ void policy_world_free(struct policy_world *w)
 	if (!w)
 		return;
 	index_free(w->index);
+	intern_free(&w->names);
 	free(w->entities.slot);
 	free(w->id_slot);
 	free(w->pol);
@@ -46,7 +47,7 @@ void policy_world_free(struct policy_world *w)
 
 static uint32_t *id_slot(const struct policy_world *w, const char *id)
 {
-	uint32_t mask = w->id_size - 1, i = (uint32_t)hash_bytes(&w->key, id, strlen(id)) & mask;
+	uint32_t mask = w->id_size - 1, i = (uint32_t)hash_bytes(&w->names.key, id, strlen(id)) & mask;
 	while (w->id_slot[i] && strcmp(w->pol[w->id_slot[i] - 1].id, id) != 0)
 		i = (i + 1) & mask;
 	return &w->id_slot[i];
@@ -130,13 +131,14 @@ int policy_load_text(struct policy_world *w, const char *name, const char *text,
 {
 	struct arena_mark m = arena_mark(&w->arena);
 	uint32_t n = w->n_pol, max_stack = w->max_stack;
+	const struct intern_mark names = intern_mark(&w->names);
 	if (w->sealed)
 		return err_set(e, ERR_INTERNAL, "%s: the world is sealed; load policies before", name);
 	if (len > LIMIT_POLICY_TEXT_BYTES)
 		return err_set(e, ERR_LIMIT, "%s: has %zu bytes, at most %llu are read; split it", name, len,
 			(unsigned long long)LIMIT_POLICY_TEXT_BYTES);
 	struct source *s = keep_source(w, name, text, len);
-	int rc = s ? parse_policies(&w->arena, &w->key, s, w, put, e) : no_memory(e);
+	int rc = s ? parse_policies(&w->arena, &w->names, s, w, put, e) : no_memory(e);
 	if (!rc)
 		return ERR_OK;
 	w->n_pol = n;
@@ -147,6 +149,7 @@ int policy_load_text(struct policy_world *w, const char *name, const char *text,
 		for (uint32_t i = 0; i < w->n_pol; i++)
 			*id_slot(w, w->pol[i].id) = i + 1;
 	}
+	intern_rewind(&w->names, names);
 	arena_rewind(&w->arena, m);
 	return rc;
 }
@@ -170,7 +173,7 @@ static int fill_slot(struct policy_world *w, struct policy *p, const char *templ
 			continue;
 		if (!entity_type_ok(s->type, strlen(s->type)))
 			return link_fail(e, template_id, "expected an entity type such as Ns::Type, found", s->type);
-		sc->uid = uid_new(&w->arena, &w->key, s->type, strlen(s->type), s->id, s->id_len);
+		sc->uid = intern_uid(&w->names, &w->arena, s->type, strlen(s->type), s->id, s->id_len);
 		sc->slot = false;
 		return sc->uid ? ERR_OK : no_memory(e);
 	}
@@ -197,6 +200,7 @@ int policy_link(struct policy_world *w, const char *template_id, const char *new
 	size_t n_slots, struct err *e)
 {
 	struct arena_mark m = arena_mark(&w->arena);
+	const struct intern_mark names = intern_mark(&w->names);
 	const struct policy *t = find(w, template_id);
 	if (w->sealed)
 		return err_set(e, ERR_INTERNAL, "the world is sealed; link templates before");
@@ -204,8 +208,10 @@ int policy_link(struct policy_world *w, const char *template_id, const char *new
 		return link_fail(e, template_id, "there is no such template; wanted for", new_id);
 	struct policy p = *t;
 	int rc = link_fill(w, &p, template_id, new_id, slots, n_slots, e);
-	if (rc)
+	if (rc) {
+		intern_rewind(&w->names, names);
 		arena_rewind(&w->arena, m);
+	}
 	return rc;
 }
 
@@ -276,7 +282,7 @@ int policy_print(const struct policy_world *w, size_t i, char **out, size_t *len
 bool policy_has_entity(const struct policy_world *w, const char *type, const char *id, size_t id_len)
 {
 	struct uid u;
-	uid_fill(&w->key, &u, type, strlen(type), id, id_len);
+	uid_fill(&w->names.key, &u, type, strlen(type), id, id_len);
 	return entity_find(&w->entities, &u) != NULL;
 }
 

@@ -32,7 +32,7 @@ struct index;
 struct schema;
 
 struct policy_world {
-	struct hash_key key;
+	struct intern names; /* and the key of all hashes */
 	struct arena arena;
 	struct policy *pol;
 	uint32_t n_pol, cap_pol;

@@ -19,10 +19,11 @@
 #define BATCH 100
 #define ROUNDS 2001
 
+/* The process's own time: others on the machine do not count. */
 static double now_ns(void)
 {
 	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
 	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 

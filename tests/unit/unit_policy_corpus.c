@@ -131,7 +131,7 @@ static bool request_agrees(const struct json_doc *doc, struct policy_request *r,
 	set_uid(doc, r, json_object_get(q, "action"), policy_set_action);
 	set_uid(doc, r, json_object_get(q, "resource"), policy_set_resource);
 	/* The context is part of a larger document, so it is converted from its node. */
-	const struct json_reader reader = { doc, &r->arena, &r->w->key, &r->fuel, POLICY_CEDAR };
+	const struct json_reader reader = { doc, &r->arena, NULL, &r->w->names, &r->fuel, POLICY_CEDAR };
 	const struct schema_action *a = schema ? schema_find_action(schema, r->uid[1]) : NULL;
 	const struct json_hint hint = { a && a->applies ? &a->context : NULL, false };
 	if (json_record(&reader, json_object_get(q, "context"), hint, &context, &e))
