@@ -273,7 +273,6 @@ static INLINE void dw_run(int P, int64_t kh, int64_t kw, int64_t step, const str
 		int64_t r = ih + h * c->dil_h;
 		bool in = (uint64_t)r < (uint64_t)c->h_in;
 		const float *row = x + (in ? r * c->w_in + iw : 0) * 16;
-		UNROLL
 		for (int64_t k = 0; k < kw; k++, w += 16) {
 			v16 b = v_load(w);
 			const float *q = row + k * c->dil_w * 16;
