@@ -184,9 +184,10 @@ static bool date_read(const char *text, uint64_t *out)
 	for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
 		struct tm tm = { .tm_mday = 1 }, back;
 		const char *end = strptime(text, forms[i], &tm);
+		int day = tm.tm_mday;
 		time_t t = end && !*end ? timegm(&tm) : -1;
-		/* timegm takes 31 February for 3 March: the date must come back as it was. */
-		if (t >= 0 && gmtime_r(&t, &back) && back.tm_mday == tm.tm_mday) {
+		/* timegm takes 31 February for 3 March: the day must come back as it was. */
+		if (t >= 0 && gmtime_r(&t, &back) && back.tm_mday == day) {
 			*out = (uint64_t)t;
 			return true;
 		}
