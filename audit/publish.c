@@ -32,8 +32,9 @@ struct publish {
 	struct tile_edge edge;
 	uint64_t published;
 	uint64_t temp_number;
-	struct file *first, **last;
+	struct file *first, **last;     /* to be written */
 	uint64_t queued_bytes;
+	struct file *lazy, **last_lazy; /* written, to be synced: names only */
 	struct partials partials[TILE_LEVELS + 1], old[TILE_LEVELS + 1];
 	char dir[DIRS_MAX][PATH_BYTES]; /* to be synced in this pass */
 	unsigned n_dirs;
@@ -49,6 +50,7 @@ struct publish *publish_new(struct store *s, uint64_t published, uint64_t seed)
 	p->published = published;
 	p->temp_number = seed;
 	p->last = &p->first;
+	p->last_lazy = &p->lazy;
 	tile_edge_init(&p->edge);
 	/* Which partial files an earlier run left behind is not known: any. */
 	for (unsigned l = 0; l <= TILE_LEVELS; l++) {
@@ -58,12 +60,17 @@ struct publish *publish_new(struct store *s, uint64_t published, uint64_t seed)
 	return p;
 }
 
-static void queue_clear(struct publish *p)
+static void files_free(struct file *f)
 {
-	for (struct file *f = p->first, *next; f; f = next) {
+	for (struct file *next; f; f = next) {
 		next = f->next;
 		free(f);
 	}
+}
+
+static void queue_clear(struct publish *p)
+{
+	files_free(p->first);
 	p->first = NULL;
 	p->last = &p->first;
 	p->queued_bytes = 0;
@@ -73,6 +80,7 @@ void publish_free(struct publish *p)
 {
 	if (p) {
 		queue_clear(p);
+		files_free(p->lazy);
 		tile_edge_clear(&p->edge);
 	}
 	free(p);
@@ -143,13 +151,26 @@ int publish_add(struct publish *p, const uint8_t leaf[HASH_BYTES], const uint8_t
 
 /* --- writing ------------------------------------------------------------------------------------- */
 
+static int dirs_sync(struct publish *p, struct err *e)
+{
+	for (; p->n_dirs; p->n_dirs--) {
+		int n = p->store->ops->sync_dir(p->store, p->dir[p->n_dirs - 1]);
+		if (n < 0)
+			return store_err(e, "sync", p->dir[p->n_dirs - 1], n);
+	}
+	return ERR_OK;
+}
+
 static int dir_note(struct publish *p, const char *dir, struct err *e)
 {
 	for (unsigned i = 0; i < p->n_dirs; i++)
 		if (strcmp(p->dir[i], dir) == 0)
 			return ERR_OK;
-	if (p->n_dirs == DIRS_MAX)
-		return err_set(e, ERR_INTERNAL, "log: more than %d folders in one pass", DIRS_MAX);
+	if (p->n_dirs == DIRS_MAX) {
+		int rc = dirs_sync(p, e);
+		if (rc != ERR_OK)
+			return rc;
+	}
 	snprintf(p->dir[p->n_dirs++], PATH_BYTES, "%s", dir);
 	return ERR_OK;
 }
@@ -187,6 +208,7 @@ struct opened {
 	int file;
 };
 
+/* Writes a file under another name and leaves it open; what must be durable is synced later, many at once. */
 static int temp_write(struct publish *p, const struct file *f, struct opened *o, struct err *e)
 {
 	struct store *s = p->store;
@@ -202,10 +224,11 @@ static int temp_write(struct publish *p, const struct file *f, struct opened *o,
 	return ERR_OK;
 }
 
-static int temp_finish(struct publish *p, struct opened *o, struct err *e)
+/* Gives it its name, after a sync when the name must not be seen before the bytes are safe. */
+static int temp_finish(struct publish *p, struct opened *o, bool sync, struct err *e)
 {
 	struct store *s = p->store;
-	int n = s->ops->sync(s, o->file);
+	int n = sync ? s->ops->sync(s, o->file) : 0;
 	s->ops->close(s, o->file);
 	o->file = -1;
 	if (n < 0)
@@ -215,8 +238,8 @@ static int temp_finish(struct publish *p, struct opened *o, struct err *e)
 	return ERR_OK;
 }
 
-/* Writes up to OPEN_MAX_FILES files of the queue and makes them visible; *at moves on. */
-static int files_write(struct publish *p, const struct file **at, struct err *e)
+/* Writes up to OPEN_MAX_FILES files of the queue and gives them their names; *at moves on. */
+static int files_write(struct publish *p, struct file **at, bool sync, struct err *e)
 {
 	struct opened o[OPEN_MAX_FILES];
 	unsigned n = 0;
@@ -227,33 +250,68 @@ static int files_write(struct publish *p, const struct file **at, struct err *e)
 	}
 	for (unsigned i = 0; i < n; i++) {
 		if (rc == ERR_OK)
-			rc = temp_finish(p, &o[i], e);
+			rc = temp_finish(p, &o[i], sync, e);
 		else if (o[i].file >= 0)
 			p->store->ops->close(p->store, o[i].file);
 	}
 	return rc;
 }
 
-static int dirs_sync(struct publish *p, struct err *e)
-{
-	for (; p->n_dirs; p->n_dirs--) {
-		int n = p->store->ops->sync_dir(p->store, p->dir[p->n_dirs - 1]);
-		if (n < 0)
-			return store_err(e, "sync", p->dir[p->n_dirs - 1], n);
-	}
-	return ERR_OK;
-}
-
+/* Writes the whole queue, synced, folders too. */
 static int queue_write(struct publish *p, struct err *e)
 {
-	const struct file *at = p->first;
+	struct file *at = p->first;
 	int rc = ERR_OK;
-	while (at && rc == ERR_OK) {
-		rc = files_write(p, &at, e);
-		if (rc == ERR_OK)
-			rc = dirs_sync(p, e);
+	while (at && rc == ERR_OK)
+		rc = files_write(p, &at, true, e);
+	queue_clear(p);
+	return rc == ERR_OK ? dirs_sync(p, e) : rc;
+}
+
+/* Writes the queue without waiting for the disk: no checkpoint covers these files yet, and a start makes again
+ * what none covers. Their names are kept, to be synced before one does. */
+static int queue_write_lazily(struct publish *p, struct err *e)
+{
+	struct file *at = p->first;
+	int rc = ERR_OK;
+	while (at && rc == ERR_OK)
+		rc = files_write(p, &at, false, e);
+	if (rc == ERR_OK && p->first) {
+		for (struct file *f = p->first; f; f = f->next)
+			f->len = 0;
+		*p->last_lazy = p->first;
+		p->last_lazy = p->last;
+		p->first = NULL;
 	}
 	queue_clear(p);
+	return rc;
+}
+
+/* Syncs what was written lazily. Most of it is on the disk by now. */
+static int lazy_sync(struct publish *p, struct err *e)
+{
+	struct store *s = p->store;
+	struct file *at = p->lazy;
+	int files[OPEN_MAX_FILES], rc = ERR_OK;
+	while (at && rc == ERR_OK) {
+		unsigned n = 0;
+		for (; at && n < OPEN_MAX_FILES && rc == ERR_OK; at = at->next) {
+			int k = s->ops->open(s, at->path, STORE_READ, &files[n]);
+			if (k < 0)
+				rc = store_err(e, "open", at->path, k);
+			else if ((k = s->ops->flush_start(s, files[n++])) < 0)
+				rc = store_err(e, "write", at->path, k);
+		}
+		for (unsigned i = 0; i < n; i++) {
+			int k = rc == ERR_OK ? s->ops->sync(s, files[i]) : 0;
+			s->ops->close(s, files[i]);
+			if (k < 0)
+				rc = store_err(e, "sync", PUBLISH_DIR "/tile", k);
+		}
+	}
+	files_free(p->lazy);
+	p->lazy = NULL;
+	p->last_lazy = &p->lazy;
 	return rc;
 }
 
@@ -289,7 +347,7 @@ static void partials_retire(struct publish *p)
 
 int publish_full(struct publish *p, struct err *e)
 {
-	return queue_write(p, e);
+	return queue_write_lazily(p, e);
 }
 
 int publish_all(struct publish *p, const char *checkpoint, size_t len, struct err *e)
@@ -297,7 +355,11 @@ int publish_all(struct publish *p, const char *checkpoint, size_t len, struct er
 	if (p->edge.size == p->published)
 		return ERR_OK;
 	partials_turn(p);
-	int rc = tile_edge_partials(&p->edge, partial_put, p, e);
+	int rc = queue_write_lazily(p, e);
+	if (rc == ERR_OK)
+		rc = lazy_sync(p, e);
+	if (rc == ERR_OK)
+		rc = tile_edge_partials(&p->edge, partial_put, p, e);
 	if (rc == ERR_OK)
 		rc = queue_write(p, e);
 	if (rc == ERR_OK)

@@ -4,9 +4,11 @@
  * tlog/checkpoint. All of it is derived: it can be made again from the segments, and is published a
  * little later than the answers.
  *
- * A pass writes bundles, then tiles upwards, then the checkpoint. Files are written under another name,
- * synced, renamed; their folders are synced before the checkpoint is written. So what a checkpoint
- * covers is always there and whole. Partial tiles stay until the full one is there.
+ * Full bundles and tiles are written as they come, without waiting for the disk: under another name, then
+ * renamed. Publishing (publish_all) syncs them, writes the partial ones under another name, syncs and renames
+ * them, syncs the folders, and writes the checkpoint last, in the same way. So what the published checkpoint
+ * covers is always there and whole; what it does not cover yet is made again by the next start. Partial tiles
+ * stay until the full one is there.
  *
  * Side: auditor. Trusts: its caller's entries. Owns: the files under tlog/.
  */
@@ -32,7 +34,7 @@ MUST_CHECK int publish_add(struct publish *p, const uint8_t leaf[HASH_BYTES], co
 uint64_t publish_pending(const struct publish *p); /* entries that are not published */
 uint64_t publish_queued_bytes(const struct publish *p);
 
-/* Writes what is full; no partial tiles, no checkpoint (keeps memory small in a long recovery). */
+/* Writes what is full, without waiting for the disk; no partial tiles, no checkpoint. */
 MUST_CHECK int publish_full(struct publish *p, struct err *e);
 /* Writes everything up to the present size and then this checkpoint. Does nothing when that is out
  * already. Errors: ERR_IO, ERR_LOG (disk full). */

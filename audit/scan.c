@@ -166,6 +166,7 @@ static int tail_judge(struct scan *s, size_t offset, uint32_t n_good, const char
 	memcpy(torn_path, s->path, sizeof torn_path);
 	end->torn = true;
 	end->torn_at = (struct scan_place){ s->number, offset };
+	end->torn_whole = n_good;
 	end->torn_bytes = used_bytes(s, offset);
 	hash_sha256(s->seg + offset, end->torn_bytes, end->torn_sha256);
 	if (evidence_find(s, offset + SEGMENT_BLOCK_BYTES))

@@ -77,6 +77,7 @@ struct scan_end {
 	struct scan_place torn_at;
 	uint64_t torn_bytes;               /* whole blocks */
 	uint8_t torn_sha256[HASH_BYTES];   /* of those bytes */
+	uint32_t torn_whole;               /* entries in it whose frames are whole */
 };
 
 /* Reads all segments. Errors: ERR_LOG (f says what and where), ERR_IO, ERR_NOMEM, or a callback's. */

@@ -161,7 +161,8 @@ static int published_load(struct verify *v, struct err *e)
 		return ERR_OK;
 	if (rc == ERR_LIMIT || (rc == ERR_OK && checkpoint_read((char *)note, len, &v->l->key, &v->published,
 	                                                        &why) != ERR_OK))
-		rc = fault_set(v->f, e, FAULT_CHECKPOINT, 0, PUBLISH_CHECKPOINT, "%s", rc == ERR_LIMIT ? "it is too large" : why.text);
+		rc = fault_set(v->f, e, FAULT_CHECKPOINT, 0, PUBLISH_CHECKPOINT, "%s",
+		               rc == ERR_LIMIT ? "it is too large" : why.text);
 	free(note);
 	v->out->has_published = rc == ERR_OK;
 	v->out->published = rc == ERR_OK ? v->published.size : 0;
@@ -197,10 +198,18 @@ static int known_check(struct verify *v, struct err *e)
 	return ERR_OK;
 }
 
+/* Entries are missing at the end: cut off, or damaged so that they look like a write that was torn. */
 static int short_fault(struct verify *v, uint64_t want, const char *file, const char *who, struct err *e)
 {
-	return fault_set(v->f, e, FAULT_SHORT, v->end->front.size, file, "the log has %llu entries, %s knows %llu",
-	                 ULL(v->end->front.size), who, ULL(want));
+	const struct scan_end *end = v->end;
+	char path[SEGMENT_PATH_MAX_BYTES];
+	if (!end->torn)
+		return fault_set(v->f, e, FAULT_SHORT, end->front.size, file, "the log has %llu entries, %s knows %llu",
+		                 ULL(end->front.size), who, ULL(want));
+	segment_path(end->torn_at.segment, path);
+	return fault_set(v->f, e, FAULT_FRAME, end->front.size + end->torn_whole, path,
+	                 "damaged from byte %llu on: the log has %llu good entries, %s knows %llu",
+	                 ULL(end->torn_at.offset), ULL(end->front.size), who, ULL(want));
 }
 
 static int sizes_check(struct verify *v, struct err *e)

@@ -23,9 +23,9 @@
 
 #define VKEY_PATH "log.vkey"
 #define BATCH_MAX_BYTES MIB(1)
-#define PUBLISH_MAX_BYTES MIB(4)
-#define PUBLISH_MAX_ENTRIES 4096
-#define PREPARE_SLICE_BYTES MIB(1)
+#define PUBLISH_MAX_BYTES MIB(1)      /* full tiles that wait in memory */
+#define PUBLISH_MAX_ENTRIES 65536     /* entries that no published checkpoint covers, however busy */
+#define PREPARE_SLICE_BYTES KIB(512)
 
 struct place {
 	const uint8_t *bytes;
@@ -53,6 +53,7 @@ struct writer {
 	/* The last commit. */
 	uint64_t size;
 	size_t last_bytes;
+	uint64_t prepare_due; /* bytes of the next segment that are owed */
 	char note[CHECKPOINT_MAX_BYTES];
 	size_t note_len;
 };
@@ -626,12 +627,15 @@ int writer_settle(struct writer *w, struct err *e)
 	int rc = usable(w, e);
 	if (rc == ERR_OK)
 		rc = commit_note(w, e);
-	if (rc == ERR_OK && (publish_queued_bytes(w->publish) >= PUBLISH_MAX_BYTES ||
-	                     publish_pending(w->publish) >= PUBLISH_MAX_ENTRIES))
+	if (rc == ERR_OK && publish_pending(w->publish) >= PUBLISH_MAX_ENTRIES)
 		rc = publish_all(w->publish, w->note, w->note_len, e);
+	else if (rc == ERR_OK && publish_queued_bytes(w->publish) >= PUBLISH_MAX_BYTES)
+		rc = publish_full(w->publish, e);
 	/* Half of the segment is left: four bytes of the next one for each byte of this one are in time. */
-	if (rc == ERR_OK && should_prepare(w))
-		rc = prepare_step(&w->next, w->last_bytes * 4, e);
+	if (rc == ERR_OK && should_prepare(w) && (w->prepare_due += w->last_bytes * 4) >= PREPARE_SLICE_BYTES) {
+		w->prepare_due = 0;
+		rc = prepare_step(&w->next, PREPARE_SLICE_BYTES, e);
+	}
 	return rc == ERR_OK ? rc : ended(w, rc, e);
 }
 

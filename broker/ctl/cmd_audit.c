@@ -578,7 +578,7 @@ static void verdict_print(const struct audit_log *l, const struct audit_verdict 
 	if (v->ok)
 		printf("checked    %" PRIu64 " segments, %" PRIu64 " published files (%" PRIu64 " entries), %.3f s\n",
 		       v->n_segments, v->n_files, v->published, seconds);
-	if (v->torn_bytes)
+	if (v->ok && v->torn_bytes)
 		printf("remark     %" PRIu64 " bytes of an unfinished write stand at the end: nobody was answered for "
 		       "them; the next start puts them aside\n", v->torn_bytes);
 }
