@@ -137,7 +137,7 @@ AUDIT_TEST_OBJS  := $(AUDIT_OBJS) $(AUDIT_WRITE_OBJS) $(PROTO_CRYPTO) $(PROTO_OB
 AUDIT_TESTS := unit_audit_tree unit_audit_receipt unit_audit_segment unit_audit_writer unit_audit_tamper
 UNIT_TESTS += $(AUDIT_TESTS)
 $(foreach t,$(AUDIT_TESTS),$(eval $(t)_OBJS := $(AUDIT_TEST_OBJS)) $(eval $(t)_LIBS := $(AUDIT_LIBS)))
-#FUZZERS += fuzz_audit_segment fuzz_audit_verify
+FUZZERS += fuzz_audit_segment fuzz_audit_verify
 $(foreach t,fuzz_audit_segment fuzz_audit_verify,$(eval $(t)_OBJS := $(AUDIT_TEST_OBJS)) $(eval $(t)_LIBS := $(AUDIT_LIBS)))
 
 TEST_PROGRAMS += crash_log
@@ -328,6 +328,10 @@ unit_broker_log_LIBS = $(BROKER_LIBS)
 UNIT_TESTS += unit_broker_models
 unit_broker_models_OBJS = $(addprefix broker/,models.o copy.o loop.o) $(BROKER_BELOW)
 unit_broker_models_LIBS = $(BROKER_LIBS)
+# A child of the test stands in for the jailed worker.
+UNIT_TESTS += unit_broker_pool
+unit_broker_pool_OBJS = $(addprefix broker/,pool.o pool_worker.o models.o copy.o loop.o gate.o) $(BROKER_BELOW)
+unit_broker_pool_LIBS = $(BROKER_LIBS) $(foreach f,jailer_spawn worker_locked worker_verify worker_limits_close,-Wl,--wrap=$f)
 
 # ---- broker/ctl: the fumehood command ----
 CTL_OBJS := $(addprefix broker/ctl/,main.o options.o out.o files.o notes.o npy.o tensors.o call.o talk.o \
