@@ -337,7 +337,7 @@ unit_broker_pool_LIBS = $(BROKER_LIBS) $(foreach f,jailer_spawn worker_locked wo
 CTL_OBJS := $(addprefix broker/ctl/,main.o options.o out.o files.o notes.o npy.o tensors.o call.o talk.o \
               talk_start.o talk_receipt.o cmd_run.o cmd_inspect.o cmd_keygen.o cmd_sign.o cmd_trust.o cmd_verify.o \
               cmd_admit.o cmd_list.o cmd_infer.o cmd_serve.o cmd_status.o cmd_audit.o cmd_doctor.o cmd_config.o \
-              cmd_version.o) broker/conf.o broker/helper.o broker/place.o
+              cmd_version.o settings.o) broker/conf.o broker/helper.o broker/place.o
 CTL_BELOW = $(TRUST_OBJS) $(AUDIT_OBJS) $(WALL_OBJS) sandbox/outside/attempt.o $(PROTO_OBJS) $(PROTO_CRYPTO)
 $(B)/bin/fumehood: $$(addprefix $(B)/obj/,$(CTL_OBJS) $$(CTL_BELOW))
 	@mkdir -p $(@D)

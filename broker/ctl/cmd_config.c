@@ -3,31 +3,28 @@
  * fumehood config print: the configuration that a broker would use, as JSON that it loads again.
  * Side: cli. Trusts: nothing in the file. Owns: nothing.
  */
-#include "broker/ctl/ctl.h"
-
-#include "broker/conf.h"
+#include "broker/ctl/settings.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 static const struct ctl_opt opts[] = {
-	{ "config", 'c', "FILE", CTL_FILE, false, "read this file over the defaults" },
+	{ "config", 'c', "FILE", CTL_FILE, false, "read this file over the defaults (default: the file that serve would read)" },
 	{ NULL, 0, NULL, CTL_NONE, false, NULL },
 };
 
 static int config_run(struct ctl *c, struct err *e)
 {
-	const char *file = ctl_get(c, "config");
 	struct conf conf;
-	char *text = NULL;
+	char *text = NULL, file[PATH_MAX];
 	if (strcmp(c->pos[0], "print") != 0)
 		return err_set(e, ERR_USAGE, "config: \"%s\" is not print", ctl_str(c->pos[0]));
-	int rc = conf_init(&conf, e);
+	int rc = settings_load(c, &conf, file, e);
 	if (rc != ERR_OK)
 		return rc;
-	if ((!file || (rc = conf_load(&conf, file, e)) == ERR_OK) && (rc = conf_paths(&conf, e)) == ERR_OK &&
-	    (rc = conf_print(&conf, &text, e)) == ERR_OK && fputs(text, stdout) == EOF)
+	if ((rc = conf_print(&conf, &text, e)) == ERR_OK && fputs(text, stdout) == EOF)
 		rc = err_set(e, ERR_IO, "standard output cannot be written");
+	ctl_say(c, "%s", file[0] ? ctl_str(file) : "no file: these are the built-in defaults");
 	free(text);
 	conf_clear(&conf);
 	return rc;
