@@ -22,7 +22,7 @@ static int config_run(struct ctl *c, struct err *e)
 	int rc = settings_load(c, &conf, file, e);
 	if (rc != ERR_OK)
 		return rc;
-	if ((rc = conf_print(&conf, &text, e)) == ERR_OK && fputs(text, stdout) == EOF)
+	if ((rc = conf_print(&conf, &text, e)) == ERR_OK && printf("%s\n", text) < 0)
 		rc = err_set(e, ERR_IO, "standard output cannot be written");
 	ctl_say(c, "%s", file[0] ? ctl_str(file) : "no file: these are the built-in defaults");
 	free(text);

@@ -253,8 +253,9 @@ static void test_numpy_judges(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_good),         cmocka_unit_test(test_other_writers), cmocka_unit_test(test_refused_headers), cmocka_unit_test(test_refused_fronts),
-		cmocka_unit_test(test_fortran),      cmocka_unit_test(test_numpy_judges),
+		cmocka_unit_test(test_good),           cmocka_unit_test(test_other_writers),
+		cmocka_unit_test(test_refused_headers), cmocka_unit_test(test_refused_fronts),
+		cmocka_unit_test(test_fortran),        cmocka_unit_test(test_numpy_judges),
 	};
 	return cmocka_run_group_tests_name("ctl_npy", tests, NULL, NULL);
 }
