@@ -108,8 +108,8 @@ static double peak_measure(void)
 
 static void row(const char *kind, const char *name, double gflop, double t1, double t2, double blas)
 {
-	printf("%-6s %-34s %9.1f us %7.1f GF/s %5.1f%% | 2T %9.1f us %7.1f %5.1f%%", kind, name, t1 * 1e6, gflop / t1,
-	       100 * gflop / t1 / peak_gflops, t2 * 1e6, gflop / t2, 50 * gflop / t2 / peak_gflops);
+	printf("%-6s %-34s %9.1f us %7.1f GF/s %5.1f%% | 2T %9.1f us %7.1f %5.1f%%", kind, name, t1 * 1e6,
+		   gflop / t1, 100 * gflop / t1 / peak_gflops, t2 * 1e6, gflop / t2, 50 * gflop / t2 / peak_gflops);
 	if (blas > 0)
 		printf(" | blas %7.1f GF/s, ours/blas %.2f", gflop / blas, blas / t1);
 	printf("\n");
@@ -132,7 +132,8 @@ static void product_run(void *arg)
 static void product_blas(void *arg)
 {
 	struct product *p = arg;
-	struct blas_product q = { p->g.m, p->g.n, p->g.k, p->g.a, p->g.lda, p->b, p->g.n, false, p->g.c, p->g.ldc, false };
+	struct blas_product q = {p->g.m, p->g.n, p->g.k, p->g.a,   p->g.lda, p->b,
+							 p->g.n, false,  p->g.c, p->g.ldc, false};
 	blas_sgemm(slot, slot_bytes, &q);
 }
 
@@ -143,7 +144,8 @@ static void product(const char *name, int64_t m, int64_t n, int64_t kk)
 	if (!strstr(text, filter))
 		return;
 	struct product p = { .b = floats((size_t)(kk * n)) };
-	float *packed = floats(gemm_pack_bytes(kk, n) / 4), *a = floats((size_t)(m * kk)), *c = floats((size_t)(m * n));
+	float *packed = floats(gemm_pack_bytes(kk, n) / 4), *a = floats((size_t)(m * kk)),
+		  *c = floats((size_t)(m * n));
 	gemm_pack(packed, p.b, n, false, kk, n);
 	p.g = (struct gemm){ m, n, kk, a, kk, packed, c, n, NULL, NULL, { .kind = ACT_NONE } };
 	double t1 = best(product_run, &p), blas = 0;
@@ -183,23 +185,36 @@ struct layer_row {
 static void layer(const struct layer_row *r)
 {
 	char text[80];
-	snprintf(text, sizeof text, "%s %dx%dx%d>%d k%dx%d s%d g%d", r->name, r->c_in, r->h, r->w, r->c_out, r->kh, r->kw,
-	         r->stride, r->groups);
+	snprintf(text, sizeof text, "%s %dx%dx%d>%d k%dx%d s%d g%d", r->name, r->c_in, r->h, r->w, r->c_out,
+			 r->kh, r->kw, r->stride, r->groups);
 	if (!strstr(text, filter))
 		return;
 	int ph = r->kh > 1 ? r->pad : 0;
-	struct layer l = { .c = { .n = 1, .c_in = r->c_in, .h_in = r->h, .w_in = r->w, .c_out = r->c_out, .kh = r->kh,
-		                      .kw = r->kw, .stride_h = r->h > 1 ? r->stride : 1, .stride_w = r->stride, .dil_h = 1,
-		                      .dil_w = 1, .pad_top = ph, .pad_left = r->pad, .groups = r->groups,
-		                      .act = { .kind = r->act, .alpha = 1.0f / 6, .beta = 0.5f }, .x_nchw = r->nchw,
-		                      .transposed = r->transposed } };
+	struct layer l = {.c = {.n = 1,
+							.c_in = r->c_in,
+							.h_in = r->h,
+							.w_in = r->w,
+							.c_out = r->c_out,
+							.kh = r->kh,
+							.kw = r->kw,
+							.stride_h = r->h > 1 ? r->stride : 1,
+							.stride_w = r->stride,
+							.dil_h = 1,
+							.dil_w = 1,
+							.pad_top = ph,
+							.pad_left = r->pad,
+							.groups = r->groups,
+							.act = {.kind = r->act, .alpha = 1.0f / 6, .beta = 0.5f},
+							.x_nchw = r->nchw,
+							.transposed = r->transposed}};
 	struct conv *c = &l.c;
 	c->h_out = r->transposed ? r->h * r->stride : (r->h + 2 * ph - r->kh) / c->stride_h + 1;
 	c->w_out = r->transposed ? r->w * r->stride : (r->w + 2 * r->pad - r->kw) / r->stride + 1;
 	c->y_nchw = conv_can_y_nchw(c);
 	float *w = floats((size_t)r->c_out * (size_t)(r->c_in / r->groups * r->kh * r->kw));
 	float *x = floats((size_t)(r->c_in + 15) / 16 * 16 * (size_t)(r->h * r->w));
-	float *y = floats((size_t)(r->c_out + 15) / 16 * 16 * (size_t)(c->h_out * c->w_out)), *b = floats((size_t)r->c_out);
+	float *y = floats((size_t)(r->c_out + 15) / 16 * 16 * (size_t)(c->h_out * c->w_out)),
+		  *b = floats((size_t)r->c_out);
 	float *packed = floats(conv_pack_bytes(c) / 4);
 	conv_pack(packed, w, c);
 	c->packed_w = packed;
@@ -244,8 +259,11 @@ static const struct layer_row layers[] = {
 	{ "densenet", 128, 7, 7, 32, 3, 3, 1, 1, 1, false, false, ACT_NONE },
 	{ "squeezenet", 96, 54, 54, 16, 1, 1, 1, 0, 1, false, false, ACT_RELU },
 	{ "squeezenet", 48, 27, 27, 192, 3, 3, 1, 1, 1, false, false, ACT_RELU },
-	{ "shufflenet", 272, 28, 28, 68, 1, 1, 1, 0, 4, false, false, ACT_RELU },
-	{ "shufflenet", 112, 28, 28, 112, 3, 3, 1, 1, 112, false, false, ACT_NONE },
+	{ "shufflenet", 136, 28, 28, 136, 1, 1, 1, 0, 4, false, false, ACT_RELU },
+	{ "shufflenet", 272, 14, 14, 272, 1, 1, 1, 0, 4, false, false, ACT_RELU },
+	{ "shufflenet", 544, 7, 7, 544, 1, 1, 1, 0, 4, false, false, ACT_NONE },
+	{ "shufflenet", 272, 14, 14, 272, 3, 3, 1, 1, 272, false, false, ACT_NONE },
+	{ "shufflenet", 136, 28, 28, 136, 3, 3, 1, 1, 136, false, false, ACT_NONE },
 	{ "inception", 192, 28, 28, 96, 1, 1, 1, 0, 1, false, false, ACT_RELU },
 	{ "inception", 160, 14, 14, 320, 3, 3, 1, 1, 1, false, false, ACT_RELU },
 	{ "det first", 3, 640, 640, 16, 3, 3, 2, 1, 1, true, false, ACT_NONE },
@@ -288,8 +306,10 @@ static void lstm(int64_t in, int64_t hid)
 	if (!strstr(text, filter))
 		return;
 	size_t n = (size_t)hid;
-	float *w = floats(4 * n * (size_t)in), *r = floats(4 * n * n), *b = floats(8 * n), *x = floats((size_t)in);
-	float *packed = floats(lstm_pack_bytes(in, hid) / 4), *h = floats(n), *c = floats(n), *ho = floats(n), *co = floats(n);
+	float *w = floats(4 * n * (size_t)in), *r = floats(4 * n * n), *b = floats(8 * n),
+		  *x = floats((size_t)in);
+	float *packed = floats(lstm_pack_bytes(in, hid) / 4), *h = floats(n), *c = floats(n), *ho = floats(n),
+		  *co = floats(n);
 	lstm_pack(packed, w, r, b, in, hid);
 	struct step s = { { 1, in, hid, x, in, h, c, packed, ho, co }, NULL };
 	double t1 = best(step_run, &s);
@@ -304,7 +324,8 @@ static float *flat_x, *flat_y;
 static void flat_hardswish(void *arg)
 {
 	(void)arg;
-	k->activate_f32((struct activation){ .kind = ACT_HARDSWISH, .alpha = 0.2f, .beta = 0.5f }, flat_y, flat_x, FLAT_N);
+	k->activate_f32((struct activation){.kind = ACT_HARDSWISH, .alpha = 0.2f, .beta = 0.5f}, flat_y, flat_x,
+					FLAT_N);
 }
 static void flat_exp(void *arg) { (void)arg; k->unary_f32(UN_EXP, flat_y, flat_x, FLAT_N); }
 static void flat_erf(void *arg) { (void)arg; k->unary_f32(UN_ERF, flat_y, flat_x, FLAT_N); }
@@ -323,10 +344,16 @@ static void flats(void)
 		const char *name;
 		void (*fn)(void *);
 		int n;
-	} rows[] = { { "hardswish", flat_hardswish, FLAT_N }, { "exp", flat_exp, FLAT_N }, { "erf", flat_erf, FLAT_N },
-		         { "tanh", flat_tanh, FLAT_N }, { "sigmoid", flat_sigmoid, FLAT_N }, { "add", flat_add, FLAT_N },
-		         { "softmax 6625", flat_softmax, 6625 }, { "to_blocks", flat_to_blocks, FLAT_N },
-		         { "from_blocks", flat_from_blocks, FLAT_N }, { "pool_run 2 empty tasks", flat_pool, 1 } };
+	} rows[] = {{"hardswish", flat_hardswish, FLAT_N},
+				{"exp", flat_exp, FLAT_N},
+				{"erf", flat_erf, FLAT_N},
+				{"tanh", flat_tanh, FLAT_N},
+				{"sigmoid", flat_sigmoid, FLAT_N},
+				{"add", flat_add, FLAT_N},
+				{"softmax 6625", flat_softmax, 6625},
+				{"to_blocks", flat_to_blocks, FLAT_N},
+				{"from_blocks", flat_from_blocks, FLAT_N},
+				{"pool_run 2 empty tasks", flat_pool, 1}};
 	flat_x = floats(FLAT_N);
 	flat_y = floats(FLAT_N);
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -356,7 +383,8 @@ int main(int argc, char **argv)
 	slot_bytes = blas_need_bytes(1024, 6700);
 	slot = aligned_alloc(4096, slot_bytes);
 	peak_gflops = peak_measure();
-	printf("level %s, FMA peak of one thread %.1f GFLOP/s, OpenBLAS core %s\n", level_name(l), peak_gflops, blas_core());
+	printf("level %s, FMA peak of one thread %.1f GFLOP/s, OpenBLAS core %s\n", level_name(l), peak_gflops,
+		   blas_core());
 	product("square", 64, 64, 64);
 	product("square", 128, 128, 128);
 	product("square", 256, 256, 256);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * OpenBLAS behind its wraps: the core is the level's whatever the environment says, products of every
- * class of M, N, K from all pool threads at once stay inside their slots and make no system call, and the table names only shapes that its slot can hold.
+ * class of M, N, K from all pool threads at once stay inside their slots and make no system call, and the
+ * table names only shapes that its slot can hold.
  */
 #include "tests/unit/unit_kernels.h"
 
@@ -109,7 +110,8 @@ static void all_classes_at_once(void **state)
 	shapes_make(&s);
 	unsigned long buffers = blas_slot_buffers(), mallocs = blas_slot_mallocs();
 	pool_run(pool_two(), shape_task, &s, shapes_count(&s));
-	printf("%lu buffers, %lu small allocations\n", blas_slot_buffers() - buffers, blas_slot_mallocs() - mallocs);
+	printf("%lu buffers, %lu small allocations\n", blas_slot_buffers() - buffers,
+		   blas_slot_mallocs() - mallocs);
 	assert_int_equal(atomic_load(&s.wrong), 0);
 	assert_true(blas_slot_buffers() > buffers);
 	for (int i = 0; i < 2; i++) {
@@ -174,7 +176,8 @@ static int filtered_child(bool provoke)
 		struct shapes s;
 		struct pool *p;
 		shapes_make(&s);
-		void *mem = aligned_alloc(64, (pool_bytes(2) + 63) & ~(size_t)63), *stack = aligned_alloc(4096, 1 << 20);
+		void *mem = aligned_alloc(64, (pool_bytes(2) + 63) & ~(size_t)63),
+			 *stack = aligned_alloc(4096, 1 << 20);
 		if (!mem || !stack || pool_start(&p, mem, 2, stack, 1 << 20) || filter_set())
 			_exit(3);
 		if (provoke)

@@ -22,8 +22,8 @@ static float *to_blocks_poisoned(const float *x, int64_t n, int64_t c, int64_t h
 }
 
 /* One output of the definition: sum and the sum of absolute products. */
-static double conv_double(const struct conv *c, const float *x, const float *w, int64_t n, int64_t o, int64_t oh,
-                          int64_t ow, double *scale)
+static double conv_double(const struct conv *c, const float *x, const float *w, int64_t n, int64_t o,
+						  int64_t oh, int64_t ow, double *scale)
 {
 	int64_t gi = c->c_in / c->groups, go = c->c_out / c->groups, g = o / go;
 	double sum = c->bias ? (double)c->bias[o] : 0;
@@ -47,7 +47,8 @@ static double conv_double(const struct conv *c, const float *x, const float *w, 
 				}
 				if (ih < 0 || iw < 0 || ih >= c->h_in || iw >= c->w_in)
 					continue;
-				double p = (double)w[at] * (double)x[((n * c->c_in + g * gi + i) * c->h_in + ih) * c->w_in + iw];
+				double p =
+					(double)w[at] * (double)x[((n * c->c_in + g * gi + i) * c->h_in + ih) * c->w_in + iw];
 				sum += p;
 				*scale += fabs(p);
 			}
@@ -61,7 +62,8 @@ static int64_t out_size(const struct conv *c, int64_t in, int64_t k, int64_t str
 	return (in + 2 * pad - (k - 1) * dil - 1) / stride + 1;
 }
 
-static void conv_levels(struct conv *c, const float *nchw, const float *blocks, const float *want, size_t size)
+static void conv_levels(struct conv *c, const float *nchw, const float *blocks, const float *want,
+						size_t size)
 {
 	size_t per_thread;
 	for EACH_LEVEL (l) {
@@ -135,10 +137,18 @@ static void conv_check(struct conv c)
 
 static struct conv conv_random(void)
 {
-	struct conv c = { .n = rng_int(1, 3), .c_in = rng_int(1, 70), .h_in = rng_int(1, 14), .w_in = rng_int(1, 14),
-		              .c_out = rng_int(1, 70), .kh = rng_int(1, 4), .kw = rng_int(1, 4),
-		              .stride_h = rng_int(1, 3), .stride_w = rng_int(1, 3), .dil_h = rng_int(1, 2),
-		              .dil_w = rng_int(1, 2), .groups = 1 };
+	struct conv c = {.n = rng_int(1, 3),
+					 .c_in = rng_int(1, 70),
+					 .h_in = rng_int(1, 14),
+					 .w_in = rng_int(1, 14),
+					 .c_out = rng_int(1, 70),
+					 .kh = rng_int(1, 4),
+					 .kw = rng_int(1, 4),
+					 .stride_h = rng_int(1, 3),
+					 .stride_w = rng_int(1, 3),
+					 .dil_h = rng_int(1, 2),
+					 .dil_w = rng_int(1, 2),
+					 .groups = 1};
 	c.pad_top = rng_int(0, 2);
 	c.pad_left = rng_int(0, 2);
 	static const enum act kinds[] = { ACT_NONE, ACT_RELU, ACT_HARDSWISH };
@@ -250,12 +260,27 @@ static void transposed(void **state)
 static void images_apart(void **state)
 {
 	(void)state;
-	struct conv c = { .n = 3, .c_in = 20, .h_in = 6, .w_in = 7, .c_out = 24, .h_out = 6, .w_out = 7, .kh = 3, .kw = 3,
-		              .stride_h = 1, .stride_w = 1, .dil_h = 1, .dil_w = 1, .pad_top = 1, .pad_left = 1, .groups = 1 };
+	struct conv c = {.n = 3,
+					 .c_in = 20,
+					 .h_in = 6,
+					 .w_in = 7,
+					 .c_out = 24,
+					 .h_out = 6,
+					 .w_out = 7,
+					 .kh = 3,
+					 .kw = 3,
+					 .stride_h = 1,
+					 .stride_w = 1,
+					 .dil_h = 1,
+					 .dil_w = 1,
+					 .pad_top = 1,
+					 .pad_left = 1,
+					 .groups = 1};
 	int64_t hw = 42, xi = 5 * 16 * hw, yi = 6 * 16 * hw;
 	float *w = floats_random(24 * 20 * 9), *packed = floats_new(conv_pack_bytes(&c) / 4);
 	conv_pack(packed, w, &c);
-	float *x = floats_random((size_t)(3 * xi)), *y = floats_new((size_t)(3 * yi)), *one = floats_new((size_t)(32 * hw));
+	float *x = floats_random((size_t)(3 * xi)), *y = floats_new((size_t)(3 * yi)),
+		  *one = floats_new((size_t)(32 * hw));
 	float *scratch = floats_new(conv_scratch_bytes(&c) / 4);
 	c.packed_w = packed;
 	for EACH_LEVEL (l) {
@@ -298,10 +323,13 @@ static void scattered(void **state)
 		assert_true(conv_can_y_nchw(&c));
 		int64_t hw = c.h_out * c.w_out, image = blocked(1, c.c_out, hw);
 		size_t plain = (size_t)(c.n * c.c_out * hw);
-		float *w = floats_random((size_t)(c.c_in * c.c_out * c.kh * c.kw)), *bias = floats_random((size_t)c.c_out);
+		float *w = floats_random((size_t)(c.c_in * c.c_out * c.kh * c.kw)),
+			  *bias = floats_random((size_t)c.c_out);
 		float *x = floats_random((size_t)(c.n * c.c_in * c.h_in * c.w_in));
-		float *xb = to_blocks_poisoned(x, c.n, c.c_in, c.h_in * c.w_in), *y = floats_new((size_t)(c.n * image));
-		float *want = floats_new(plain), *got = floats_new(plain), *scratch = floats_new(conv_scratch_bytes(&c) / 4);
+		float *xb = to_blocks_poisoned(x, c.n, c.c_in, c.h_in * c.w_in),
+			  *y = floats_new((size_t)(c.n * image));
+		float *want = floats_new(plain), *got = floats_new(plain),
+			  *scratch = floats_new(conv_scratch_bytes(&c) / 4);
 		float *p1 = floats_new(conv_pack_bytes(&c) / 4);
 		conv_pack(p1, w, &c);
 		c.x = xb;
@@ -330,13 +358,15 @@ static void scattered(void **state)
 
 /* --- pooling ------------------------------------------------------------------------------------------- */
 
-static double pooling_double(const struct pooling *q, const float *x, int64_t n, int64_t ch, int64_t oh, int64_t ow)
+static double pooling_double(const struct pooling *q, const float *x, int64_t n, int64_t ch, int64_t oh,
+							 int64_t ow)
 {
 	double acc = q->kind == POOL_MAX ? -INFINITY : 0;
 	int count = 0, padded = 0;
 	for (int64_t h = 0; h < q->kh; h++)
 		for (int64_t w = 0; w < q->kw; w++) {
-			int64_t ih = oh * q->stride_h - q->pad_top + h * q->dil_h, iw = ow * q->stride_w - q->pad_left + w * q->dil_w;
+			int64_t ih = oh * q->stride_h - q->pad_top + h * q->dil_h,
+					iw = ow * q->stride_w - q->pad_left + w * q->dil_w;
 			padded += ih < q->h_in + q->pad_bottom && iw < q->w_in + q->pad_right;
 			if (ih < 0 || iw < 0 || ih >= q->h_in || iw >= q->w_in)
 				continue;
@@ -351,10 +381,17 @@ static void pooling(void **state)
 {
 	(void)state;
 	for (int round = 0; round < 120; round++) {
-		struct pooling q = { .kind = (enum pool_kind)(round % 3), .n = rng_int(1, 2), .c = rng_int(1, 40),
-			                 .h_in = rng_int(1, 12), .w_in = rng_int(1, 12), .kh = rng_int(1, 4), .kw = rng_int(1, 4),
-			                 .stride_h = rng_int(1, 3), .stride_w = rng_int(1, 3), .dil_h = rng_int(1, 2),
-			                 .dil_w = rng_int(1, 2) };
+		struct pooling q = {.kind = (enum pool_kind)(round % 3),
+							.n = rng_int(1, 2),
+							.c = rng_int(1, 40),
+							.h_in = rng_int(1, 12),
+							.w_in = rng_int(1, 12),
+							.kh = rng_int(1, 4),
+							.kw = rng_int(1, 4),
+							.stride_h = rng_int(1, 3),
+							.stride_w = rng_int(1, 3),
+							.dil_h = rng_int(1, 2),
+							.dil_w = rng_int(1, 2)};
 		/* A pad below the kernel: every window has a cell of the image, as ONNX asks. */
 		q.pad_top = rng_int(0, q.kh - 1) / q.dil_h;
 		q.pad_left = rng_int(0, q.kw - 1) / q.dil_w;
@@ -446,7 +483,8 @@ static void local_response(void **state)
 				for (int64_t d = -(l.size - 1) / 2; d <= l.size / 2; d++)
 					if (e / hw + d >= 0 && e / hw + d < c)
 						sum += pow((double)x[i * c * hw + e + d * hw], 2);
-				double want_e = (double)x[i * c * hw + e] / pow(1.5 + 0.5 / (double)l.size * sum, (double)l.beta);
+				double want_e =
+					(double)x[i * c * hw + e] / pow(1.5 + 0.5 / (double)l.size * sum, (double)l.beta);
 				near("lrn", plain[e], want_e, 1, 1e-6);
 			}
 		}
@@ -466,10 +504,12 @@ int main(void)
 {
 	fp_env_set();
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(dense),          cmocka_unit_test(pointwise_and_long), cmocka_unit_test(first_layers),
-		cmocka_unit_test(grouped),        cmocka_unit_test(depthwise),          cmocka_unit_test(transposed),
-		cmocka_unit_test(images_apart),   cmocka_unit_test(pooling),            cmocka_unit_test(global_pooling),
-		cmocka_unit_test(local_response), cmocka_unit_test(scattered),
+		cmocka_unit_test(dense),          cmocka_unit_test(pointwise_and_long),
+		cmocka_unit_test(first_layers),   cmocka_unit_test(grouped),
+		cmocka_unit_test(depthwise),      cmocka_unit_test(transposed),
+		cmocka_unit_test(images_apart),   cmocka_unit_test(pooling),
+		cmocka_unit_test(global_pooling), cmocka_unit_test(local_response),
+		cmocka_unit_test(scattered),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

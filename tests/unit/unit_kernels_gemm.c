@@ -130,7 +130,8 @@ static void rows_stand_alone(void **state)
 		const struct kernels *k = kernels_get((enum level)l);
 		for (int round = 0; round < 12; round++) {
 			struct problem p;
-			int64_t m = rng_int(2, 320) >> (l == LEVEL_C ? 4 : 0), n = rng_int(1, 90), depth = rng_int(1, 900);
+			int64_t m = rng_int(2, 320) >> (l == LEVEL_C ? 4 : 0), n = rng_int(1, 90),
+					depth = rng_int(1, 900);
 			m = m < 2 ? 2 : m;
 			problem_make(&p, m, n, depth);
 			run(k, pool_two(), p.g, p.want);
@@ -154,7 +155,7 @@ static void special_values(void **state)
 {
 	(void)state;
 	fp_env_set();
-	uint32_t bits[] = { 0x7fc00001, 0xffc12345, 0x7f800000, 0xff800000, 0x80000000, 1, 0x807fffff, 0x7f7fffff };
+	uint32_t bits[] = {0x7fc00001, 0xffc12345, 0x7f800000, 0xff800000, 0x80000000, 1, 0x807fffff, 0x7f7fffff};
 	for (int round = 0; round < 60; round++) {
 		struct problem p;
 		int64_t m = rng_int(1, 9), n = rng_int(2, 70), k = rng_int(1, 40);
@@ -191,7 +192,8 @@ static void packing_a_transpose(void **state)
 		gemm_pack(p, b, n, false, k, n);
 		gemm_pack(q, t, ld, true, k, n);
 		same_bits("packed", p, q, used);
-		float *a = floats_random((size_t)(3 * k)), *c = floats_new((size_t)(3 * n)), *d = floats_new((size_t)(3 * n));
+		float *a = floats_random((size_t)(3 * k)), *c = floats_new((size_t)(3 * n)),
+			  *d = floats_new((size_t)(3 * n));
 		struct gemm g = { 3, n, k, a, k, p, c, n, NULL, NULL, { .kind = ACT_NONE } };
 		for EACH_LEVEL (l) {
 			const struct kernels *kk = kernels_get((enum level)l);
@@ -222,7 +224,8 @@ static void lstm_check(int64_t batch, int64_t in, int64_t hid)
 	size_t size = (size_t)(batch * hid);
 	lstm_pack(packed, w, r, b, in, hid);
 	guard_check(packed, lstm_pack_bytes(in, hid) / 4);
-	float *want_h = floats_new(size), *want_c = floats_new(size), *got_h = floats_new(size), *got_c = floats_new(size);
+	float *want_h = floats_new(size), *want_c = floats_new(size), *got_h = floats_new(size),
+		  *got_c = floats_new(size);
 	struct lstm l = { batch, in, hid, x, in, h, c, packed, want_h, want_c };
 	kernels_get(LEVEL_C)->lstm_step_f32(NULL, &l);
 	for (int64_t n = 0; n < batch; n++)

@@ -21,13 +21,19 @@ static const struct unary_row {
 	double (*f)(double);
 	double lo, hi, max_ulp;
 } unary_rows[] = {
-	{ UN_EXP, "exp", exp, -87.3, 88.7, 1.1 },        { UN_LOG, "log", log, 1e-37, 1e37, 0.8 },
-	{ UN_SQRT, "sqrt", sqrt, 0, 1e30, 0.51 },         { UN_RECIPROCAL, "reciprocal", recip_double, 0.001, 1e6, 0.51 },
-	{ UN_NEG, "neg", neg_double, -10, 10, 0 },        { UN_ABS, "abs", fabs, -10, 10, 0 },
-	{ UN_ERF, "erf", erf, -5, 5, 1.2 },               { UN_TANH, "tanh", tanh, -12, 12, 1.3 },
-	{ UN_SIGMOID, "sigmoid", sigmoid_double, -80, 80, 2.2 }, { UN_RELU, "relu", relu_double, -3, 3, 0 },
-	{ UN_FLOOR, "floor", floor_double, -100, 100, 0 }, { UN_CEIL, "ceil", ceil, -100, 100, 0 },
-	{ UN_SQUARE, "square", square_double, -100, 100, 0.51 },
+	{UN_EXP, "exp", exp, -87.3, 88.7, 1.1},
+	{UN_LOG, "log", log, 1e-37, 1e37, 0.8},
+	{UN_SQRT, "sqrt", sqrt, 0, 1e30, 0.51},
+	{UN_RECIPROCAL, "reciprocal", recip_double, 0.001, 1e6, 0.51},
+	{UN_NEG, "neg", neg_double, -10, 10, 0},
+	{UN_ABS, "abs", fabs, -10, 10, 0},
+	{UN_ERF, "erf", erf, -5, 5, 1.2},
+	{UN_TANH, "tanh", tanh, -12, 12, 1.3},
+	{UN_SIGMOID, "sigmoid", sigmoid_double, -80, 80, 2.2},
+	{UN_RELU, "relu", relu_double, -3, 3, 0},
+	{UN_FLOOR, "floor", floor_double, -100, 100, 0},
+	{UN_CEIL, "ceil", ceil, -100, 100, 0},
+	{UN_SQUARE, "square", square_double, -100, 100, 0.51},
 };
 _Static_assert(sizeof unary_rows / sizeof *unary_rows == UN__MAX, "a row for each function");
 
@@ -51,7 +57,8 @@ static void unary_errors(void **state)
 		for (int i = 0; i < N; i++) {
 			double t = (double)i / (N - 1);
 			/* log over its whole range of exponents; others evenly, a third of them near zero */
-			x[i] = u->op == UN_LOG ? (float)(u->lo * pow(u->hi / u->lo, t)) : (float)(u->lo + (u->hi - u->lo) * t);
+			x[i] = u->op == UN_LOG ? (float)(u->lo * pow(u->hi / u->lo, t))
+								   : (float)(u->lo + (u->hi - u->lo) * t);
 			if (u->op != UN_LOG && u->op != UN_RECIPROCAL && i % 3 == 0)
 				x[i] *= 0.01f;
 		}
@@ -104,7 +111,8 @@ static void unary_specials(void **state)
 
 static void fill_special(float *x, size_t n)
 {
-	static const uint32_t bits[] = { 0x7fc00001, 0xffc12345, 0x7f800000, 0xff800000, 0x80000000, 1, 0x00800000 };
+	static const uint32_t bits[] = {0x7fc00001, 0xffc12345, 0x7f800000, 0xff800000,
+									0x80000000, 1,          0x00800000};
 	for (size_t i = 0; i < n; i++) {
 		x[i] = rng_float() * 8;
 		if (rng_int(0, 9) == 0)
@@ -163,7 +171,8 @@ static void rows(void **state)
 	(void)state;
 	for (int round = 0; round < 120; round++) {
 		size_t n = (size_t)rng_int(1, 200), cols = (size_t)rng_int(1, 50), m = (size_t)rng_int(1, 9);
-		float *x = floats_random(n), *g = floats_random(n), *b = floats_random(n), *want = floats_new(n), *y = floats_new(n);
+		float *x = floats_random(n), *g = floats_random(n), *b = floats_random(n), *want = floats_new(n),
+			  *y = floats_new(n);
 		float *t = floats_random(m * cols), *rw = floats_new(cols), *ry = floats_new(cols);
 		const struct kernels *kc = kernels_get(LEVEL_C);
 		double sum = 0, sq = 0, top = -INFINITY, low = INFINITY, var = 0, soft = 0;
@@ -205,8 +214,8 @@ static void rows(void **state)
 		}
 		kc->layernorm_f32(want, x, g, b, 1e-3f, n);
 		for (size_t i = 0; i < n; i++)
-			near("layernorm", want[i], ((double)x[i] - sum / (double)n) / sqrt(var + 1e-3) * (double)g[i] + (double)b[i],
-			     10, 2e-6);
+			near("layernorm", want[i],
+				 ((double)x[i] - sum / (double)n) / sqrt(var + 1e-3) * (double)g[i] + (double)b[i], 10, 2e-6);
 		for EACH_LEVEL (l) {
 			kernels_get((enum level)l)->layernorm_f32(y, x, g, b, 1e-3f, n);
 			same_bits("layernorm", y, want, n);
@@ -224,7 +233,8 @@ static void layouts(void **state)
 	for (int round = 0; round < 60; round++) {
 		int64_t c = rng_int(1, 50), hw = rng_int(1, 60), blocks = (c + 15) / 16, ld = c + rng_int(0, 4);
 		size_t n = (size_t)(c * hw), nb = (size_t)(blocks * 16 * hw);
-		float *x = floats_random(n), *b = floats_new(nb), *y = floats_new(n), *r = floats_new((size_t)(hw * ld));
+		float *x = floats_random(n), *b = floats_new(nb), *y = floats_new(n),
+			  *r = floats_new((size_t)(hw * ld));
 		float *s = floats_random((size_t)blocks * 16), *want = floats_new(nb), *got = floats_new(nb);
 		for EACH_LEVEL (l) {
 			const struct kernels *k = kernels_get((enum level)l);
@@ -266,13 +276,15 @@ static void moves(void **state)
 {
 	(void)state;
 	const int32_t mh[] = { 0, 0, 1, 1, 2 }, mw[] = { 1, 0, 1 }, ids[] = { 3, 0, 3, 1 };
-	float *x = floats_random(2 * 3 * 2 * 16), *y = floats_new(2 * 5 * 3 * 16), *table = floats_random(4 * 7), *out = floats_new(28);
+	float *x = floats_random(2 * 3 * 2 * 16), *y = floats_new(2 * 5 * 3 * 16), *table = floats_random(4 * 7),
+		  *out = floats_new(28);
 	for EACH_LEVEL (l) {
 		kernels_get((enum level)l)->resize_nearest_f32(y, x, 2, 3, 2, 5, 3, mh, mw);
 		for (int b = 0; b < 2; b++)
 			for (int i = 0; i < 5; i++)
 				for (int j = 0; j < 3; j++)
-					assert_memory_equal(y + ((b * 5 + i) * 3 + j) * 16, x + ((b * 3 + mh[i]) * 2 + mw[j]) * 16, 64);
+					assert_memory_equal(y + ((b * 5 + i) * 3 + j) * 16,
+										x + ((b * 3 + mh[i]) * 2 + mw[j]) * 16, 64);
 		guard_check(y, 2 * 5 * 3 * 16);
 		kernels_get((enum level)l)->lookup_rows_f32(out, table, ids, 4, 7);
 		for (int i = 0; i < 4; i++)

@@ -14,8 +14,8 @@
 
 /* From OpenBLAS 0.3.21 (cblas.h of libopenblas-serial-dev). */
 enum { ROW_MAJOR = 101, NO_TRANS = 111, TRANS = 112 };
-void cblas_sgemm(int order, int trans_a, int trans_b, int m, int n, int k, float alpha, const float *a, int lda,
-                 const float *b, int ldb, float beta, float *c, int ldc);
+void cblas_sgemm(int order, int trans_a, int trans_b, int m, int n, int k, float alpha, const float *a,
+				 int lda, const float *b, int ldb, float beta, float *c, int ldc);
 char *openblas_get_corename(void);
 
 static const char *const cores[LEVEL__MAX] = { [LEVEL_C] = NULL, [LEVEL_AVX2] = "Haswell",
@@ -77,7 +77,8 @@ bool blas_wanted(enum level l, int64_t m, int64_t n, int64_t k)
 {
 	for (size_t i = 0; i < N_CLASSES; i++) {
 		const struct blas_class *c = &classes[i];
-		if (c->level == l && m >= c->m_min && m <= c->m_max && n >= c->n_min && n <= c->n_max && k >= c->k_min)
+		if (c->level == l && m >= c->m_min && m <= c->m_max && n >= c->n_min && n <= c->n_max &&
+			k >= c->k_min)
 			return true;
 	}
 	return false;
@@ -99,7 +100,7 @@ void blas_sgemm(void *slot, size_t slot_bytes, const struct blas_product *p)
 	if (slot_bytes < blas_need_bytes(p->m, p->n))
 		__builtin_trap();
 	blas_slot_enter(slot, slot_bytes);
-	cblas_sgemm(ROW_MAJOR, NO_TRANS, p->trans_b ? TRANS : NO_TRANS, (int)p->m, (int)p->n, (int)p->k, 1.0f, p->a,
-	            (int)p->lda, p->b, (int)p->ldb, p->add ? 1.0f : 0.0f, p->c, (int)p->ldc);
+	cblas_sgemm(ROW_MAJOR, NO_TRANS, p->trans_b ? TRANS : NO_TRANS, (int)p->m, (int)p->n, (int)p->k, 1.0f,
+				p->a, (int)p->lda, p->b, (int)p->ldb, p->add ? 1.0f : 0.0f, p->c, (int)p->ldc);
 	blas_slot_leave();
 }

@@ -340,15 +340,23 @@ static INLINE void dw_row(int64_t kh, int64_t kw, int64_t step, const struct con
 	int64_t hi = room < 0 ? lo : min_i(room / c->stride_w + 1, c->w_out);
 	hi = hi < lo ? lo : hi;
 	v16 acc[DW_P];
-	if (hi - lo < DW_P)
+	if (hi - lo < DW_EDGE)
 		hi = lo;
-	for (int64_t o = lo; o < hi; o += DW_P) {
-		o = o + DW_P > hi ? hi - DW_P : o; /* the last run overlaps: the same bits again */
+	/* Whole runs; the last one of each width overlaps: the same bits again. */
+	for (int64_t o = lo, n; o < hi; o += n) {
+		n = hi - lo >= DW_P && hi - o > DW_EDGE ? DW_P : DW_EDGE;
+		o = o + n > hi ? hi - n : o;
+		int64_t iw = o * c->stride_w - c->pad_left;
 		UNROLL
 		for (int p = 0; p < DW_P; p++)
 			acc[p] = bias;
-		dw_run(DW_P, kh, kw, step, c, x, ih, o * c->stride_w - c->pad_left, w, acc);
-		dw_end(DW_P, t, y + o * 16, res ? res + o * 16 : NULL, acc);
+		if (n == DW_P) {
+			dw_run(DW_P, kh, kw, step, c, x, ih, iw, w, acc);
+			dw_end(DW_P, t, y + o * 16, res ? res + o * 16 : NULL, acc);
+		} else {
+			dw_run(DW_EDGE, kh, kw, step, c, x, ih, iw, w, acc);
+			dw_end(DW_EDGE, t, y + o * 16, res ? res + o * 16 : NULL, acc);
+		}
 	}
 	for (int64_t o = 0; o < c->w_out;) {
 		int64_t cell[DW_EDGE], iw[DW_EDGE];
@@ -409,7 +417,7 @@ static void dw_task(void *arg, uint32_t task, unsigned thread)
 	}
 }
 
-/* --- a last upsampling into NCHW: taps are columns ---------------------------------------------------------- */
+/* --- a last upsampling into NCHW: taps are columns ---------------------------------------------------- */
 
 struct scatter_job {
 	const struct conv *c;
@@ -461,7 +469,7 @@ static void conv_scatter(struct pool *p, const struct conv *c, int64_t x_image)
 	pool_run(p, scatter_task, &s, (uint32_t)(c->n * s.parts));
 }
 
-/* --- entry ------------------------------------------------------------------------------------------------ */
+/* --- entry -------------------------------------------------------------------------------------------- */
 
 static INLINE int64_t image_floats(int64_t given, int64_t c, int64_t h, int64_t w)
 {

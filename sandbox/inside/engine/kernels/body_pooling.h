@@ -58,7 +58,8 @@ static void pooling_task(void *arg, uint32_t task, unsigned thread)
 		int64_t ih = o * q->stride_h - q->pad_top;
 		for (int64_t i = 0; i < q->w_out; i++, y += 16) {
 			int64_t iw = i * q->stride_w - q->pad_left;
-			v16 v = q->kind == POOL_MAX ? pooling_cell(true, q, x, ih, iw) : pooling_cell(false, q, x, ih, iw);
+			v16 v =
+				q->kind == POOL_MAX ? pooling_cell(true, q, x, ih, iw) : pooling_cell(false, q, x, ih, iw);
 			v_store(y, lanes == 16 ? v : v_keep(v, lanes));
 		}
 	}
@@ -125,7 +126,7 @@ static void k_global_pool(struct pool *p, bool max, float *y, const float *x, in
 	pool_run(p, global_task, &j, (uint32_t)j.parts);
 }
 
-/* --- LRN ------------------------------------------------------------------------------------------------- */
+/* --- LRN ---------------------------------------------------------------------------------------------- */
 
 struct lrn_job {
 	const struct lrn *l;

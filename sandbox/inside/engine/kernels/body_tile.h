@@ -44,7 +44,7 @@ struct tile {
 	float lo, hi;                   /* the activation as a clip, when act_is_clip */
 	bool act_is_none;
 	bool act_is_clip;               /* NONE, RELU, CLIP without a tail: two operations */
-	bool act_is_swish;              /* HARDSWISH; with act_is_clip unset and slow_end unset else a clip and a tail */
+	bool act_is_swish;              /* HARDSWISH; else, without slow_end, a clip and a tail */
 	bool slow_end;                  /* everything else, and y across block borders: tile_finish */
 };
 
@@ -94,7 +94,8 @@ static INLINE v16 tile_residual(const struct tile *t, int p, int j, int last_blo
 }
 
 /* The epilogue for what is too long to stand in each micro-kernel. */
-static __attribute__((noinline)) void tile_finish(const struct tile *t, const float *raw, int rows, int blocks)
+static __attribute__((noinline)) void tile_finish(const struct tile *t, const float *raw, int rows,
+												  int blocks)
 {
 	v16 lo = v_set1(t->lo), hi = v_set1(t->hi);
 	for (int p = 0; p < rows; p++)
@@ -269,7 +270,8 @@ static INLINE void tile_end(int P, int NB, v16 acc[P_LIMIT][NB_LIMIT], const str
 				for (int j = 0; j < NB - 1; j++)
 					acc[p][j] = v_add(acc[p][j], v_load(t->rp[p] + j * t->y_block));
 				const float *r = t->rp[p] + (NB - 1) * t->y_block;
-				acc[p][NB - 1] = v_add(acc[p][NB - 1], t->lanes == 16 ? v_load(r) : v_load_part(r, 0, t->lanes));
+				acc[p][NB - 1] =
+					v_add(acc[p][NB - 1], t->lanes == 16 ? v_load(r) : v_load_part(r, 0, t->lanes));
 			}
 		}
 		if (t->act_is_none) {
@@ -338,9 +340,12 @@ static INLINE void tile_run(int P, int NB, const struct tile *t)
 #if defined(TILE_SHAPES_16)
 #define TILE_NB 4
 static const int8_t tile_p[TILE_NB] = { 8, 8, 8, 6 };
-TILE_FN(1, 1) TILE_FN(2, 1) TILE_FN(3, 1) TILE_FN(4, 1) TILE_FN(5, 1) TILE_FN(6, 1) TILE_FN(7, 1) TILE_FN(8, 1)
-TILE_FN(1, 2) TILE_FN(2, 2) TILE_FN(3, 2) TILE_FN(4, 2) TILE_FN(5, 2) TILE_FN(6, 2) TILE_FN(7, 2) TILE_FN(8, 2)
-TILE_FN(1, 3) TILE_FN(2, 3) TILE_FN(3, 3) TILE_FN(4, 3) TILE_FN(5, 3) TILE_FN(6, 3) TILE_FN(7, 3) TILE_FN(8, 3)
+TILE_FN(1, 1) TILE_FN(2, 1) TILE_FN(3, 1) TILE_FN(4, 1)
+TILE_FN(5, 1) TILE_FN(6, 1) TILE_FN(7, 1) TILE_FN(8, 1)
+TILE_FN(1, 2) TILE_FN(2, 2) TILE_FN(3, 2) TILE_FN(4, 2)
+TILE_FN(5, 2) TILE_FN(6, 2) TILE_FN(7, 2) TILE_FN(8, 2)
+TILE_FN(1, 3) TILE_FN(2, 3) TILE_FN(3, 3) TILE_FN(4, 3)
+TILE_FN(5, 3) TILE_FN(6, 3) TILE_FN(7, 3) TILE_FN(8, 3)
 TILE_FN(1, 4) TILE_FN(2, 4) TILE_FN(3, 4) TILE_FN(4, 4) TILE_FN(5, 4) TILE_FN(6, 4)
 static void (*const tile_fns[TILE_NB][P_LIMIT])(const struct tile *t) = {
 	TILE_ROW(1), TILE_ROW(2), TILE_ROW(3),

@@ -88,7 +88,11 @@ static INLINE v16 v_min(v16 a, v16 b)
 	return a;
 }
 static INLINE v16 v_and(v16 a, uint32_t m) { V_EACH a.f[i_] = c_float(c_bits(a.f[i_]) & m); return a; }
-static INLINE v16 v_or(v16 a, v16 b) { V_EACH a.f[i_] = c_float(c_bits(a.f[i_]) | c_bits(b.f[i_])); return a; }
+static INLINE v16 v_or(v16 a, v16 b)
+{
+	V_EACH a.f[i_] = c_float(c_bits(a.f[i_]) | c_bits(b.f[i_]));
+	return a;
+}
 static INLINE v16 v_xor(v16 a, uint32_t m) { V_EACH a.f[i_] = c_float(c_bits(a.f[i_]) ^ m); return a; }
 static INLINE v16 v_if_lt(v16 a, v16 b, v16 t, v16 f)
 {
