@@ -264,7 +264,7 @@ int policy_load_entities(struct policy_world *w, const char *name, const char *t
 	const struct intern_mark names = intern_mark(&w->names);
 	struct entity_table old;
 	struct json_doc doc;
-	if (w->sealed)
+	if (w->state != WORLD_OPEN)
 		return err_set(e, ERR_INTERNAL, "%s: the world is sealed; load entities before", name);
 	if (!table_copy(&w->entities, &old))
 		return err_set(e, ERR_NOMEM, "%s: no memory for entities", name);

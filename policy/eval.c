@@ -162,7 +162,7 @@ static bool do_call(struct machine *m, const struct op *o)
 		.msg_cap = sizeof m->fault->text };
 	m->fault->at = o->at;
 	if (!ext_run(o->a, &c))
-		return false;
+		return c.no_memory ? fail_made(m, o, VAL_NO_MEMORY) : false;
 	*m->sp++ = c.out;
 	return true;
 }

@@ -19,6 +19,7 @@ struct ext_call {
 	const struct val *args;
 	uint32_t n_args;
 	struct val out;
+	bool no_memory; /* the call failed for want of memory, not for its arguments */
 	char *msg; /* filled when the call fails */
 	size_t msg_cap;
 };

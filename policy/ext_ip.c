@@ -138,8 +138,10 @@ static bool in_network(const struct ip *a, const uint8_t *addr, unsigned prefix)
 bool ext_ip(struct ext_call *c)
 {
 	struct ip *ip = arena_alloc(c->arena, 1, sizeof *ip);
-	if (!ip)
+	if (!ip) {
+		c->no_memory = true;
 		return ext_bad(c, val_made_text(VAL_NO_MEMORY));
+	}
 	if (!ip_parse(c->args[0].s, c->args[0].len, ip))
 		return ext_bad_text(c, "is not an IP address or range");
 	c->out = (struct val){ .kind = VAL_IP, .ip = ip };

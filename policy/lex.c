@@ -17,9 +17,10 @@
 
 static const struct {
 	const char *text;
+	size_t len;
 	enum lex_tok kind;
 } marks[] = {
-#define MARK_ROW(sym, text) { text, sym },
+#define MARK_ROW(sym, text) { text, sizeof text - 1, sym },
 	LEX_MARKS(MARK_ROW)
 #undef MARK_ROW
 };
@@ -182,8 +183,8 @@ static void scan_mark(const struct lex *l, struct token *t)
 	t->kind = TOK_BAD;
 	t->len = 1;
 	for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++) {
-		size_t n = strlen(marks[i].text);
-		if (n > l->len - t->at || memcmp(s, marks[i].text, n) != 0)
+		size_t n = marks[i].len;
+		if (*s != *marks[i].text || n > l->len - t->at || memcmp(s, marks[i].text, n) != 0)
 			continue;
 		t->kind = marks[i].kind;
 		t->len = (uint32_t)n;

@@ -70,7 +70,8 @@ MUST_CHECK int policy_link(struct policy_world *w, const char *template_id, cons
 	const struct policy_slot *slots, size_t n_slots, struct err *e);
 
 /* Ends loading: ancestors of entities, actions of the schema, the index. Cycles are errors here. A
- * world must be sealed before requests are made, and cannot be loaded into afterwards. */
+ * world must be sealed before requests are made, and cannot be loaded into afterwards; when sealing
+ * fails it can only be freed. A reload makes a new world and swaps the pointer when it is sealed. */
 MUST_CHECK int policy_world_seal(struct policy_world *w, struct err *e);
 
 /* --- what is in it ---------------------------------------------------------------------------------- */

@@ -17,7 +17,7 @@
 int policy_request_new(const struct policy_world *w, struct policy_request **out, struct err *e)
 {
 	*out = NULL;
-	if (!w->sealed)
+	if (w->state != WORLD_SEALED)
 		return err_set(e, ERR_INTERNAL, "the world must be sealed before requests are made");
 	struct policy_request *r = calloc(1, sizeof *r);
 	struct val *stack = malloc(((size_t)w->max_stack + 1) * sizeof *stack);

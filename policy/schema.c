@@ -423,8 +423,8 @@ int policy_load_schema(struct policy_world *w, const char *name, const char *tex
 {
 	struct arena_mark m = arena_mark(&w->arena);
 	const struct intern_mark names = intern_mark(&w->names);
-	if (w->sealed || w->schema)
-		return err_set(e, ERR_INTERNAL, "%s: %s", name, w->sealed ? "the world is sealed; load the schema before" :
+	if (w->state != WORLD_OPEN || w->schema)
+		return err_set(e, ERR_INTERNAL, "%s: %s", name, w->state != WORLD_OPEN ? "the world is sealed; load the schema before" :
 			"the world has a schema already");
 	if (len > LIMIT_SCHEMA_BYTES)
 		return err_set(e, ERR_LIMIT, "%s: has %zu bytes, at most %llu are read", name, len,

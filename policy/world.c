@@ -132,7 +132,7 @@ int policy_load_text(struct policy_world *w, const char *name, const char *text,
 	struct arena_mark m = arena_mark(&w->arena);
 	uint32_t n = w->n_pol, max_stack = w->max_stack;
 	const struct intern_mark names = intern_mark(&w->names);
-	if (w->sealed)
+	if (w->state != WORLD_OPEN)
 		return err_set(e, ERR_INTERNAL, "%s: the world is sealed; load policies before", name);
 	if (len > LIMIT_POLICY_TEXT_BYTES)
 		return err_set(e, ERR_LIMIT, "%s: has %zu bytes, at most %llu are read; split it", name, len,
@@ -202,7 +202,7 @@ int policy_link(struct policy_world *w, const char *template_id, const char *new
 	struct arena_mark m = arena_mark(&w->arena);
 	const struct intern_mark names = intern_mark(&w->names);
 	const struct policy *t = find(w, template_id);
-	if (w->sealed)
+	if (w->state != WORLD_OPEN)
 		return err_set(e, ERR_INTERNAL, "the world is sealed; link templates before");
 	if (!t || !t->template)
 		return link_fail(e, template_id, "there is no such template; wanted for", new_id);
@@ -219,16 +219,16 @@ int policy_link(struct policy_world *w, const char *template_id, const char *new
 
 int policy_world_seal(struct policy_world *w, struct err *e)
 {
-	int rc = w->sealed ? err_set(e, ERR_INTERNAL, "the world is sealed already") : ERR_OK;
-	if (!rc)
-		rc = schema_entities(w, e);
+	if (w->state != WORLD_OPEN)
+		return err_set(e, ERR_INTERNAL, "the world is sealed already");
+	int rc = schema_entities(w, e);
 	if (!rc)
 		rc = entities_close(w, e);
 	if (!rc)
 		rc = schema_check_actions(w, e);
 	if (!rc)
 		rc = index_build(w, e);
-	w->sealed = !rc || w->sealed;
+	w->state = rc ? WORLD_BROKEN : WORLD_SEALED;
 	return rc;
 }
 

@@ -43,7 +43,7 @@ struct policy_world {
 	uint32_t *id_slot; /* id to policy number + 1, open addressing, at most half full */
 	uint32_t id_size;
 	uint32_t max_stack;
-	bool sealed;
+	enum { WORLD_OPEN, WORLD_SEALED, WORLD_BROKEN } state; /* broken: sealing failed half way */
 };
 
 struct fault {

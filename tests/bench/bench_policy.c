@@ -16,7 +16,7 @@
 #include <string.h>
 #include <time.h>
 
-#define BATCH 100
+#define BATCH  100
 #define ROUNDS 2001
 
 /* The process's own time: others on the machine do not count. */
@@ -44,8 +44,10 @@ static void must(int rc, const struct err *e)
 static const char forbids[] =
 	"forbid(principal, action, resource) when { resource.quarantined };\n"
 	"forbid(principal, action, resource) unless { context.client.ip.isInRange(ip(\"10.0.0.0/8\")) };\n"
-	"forbid(principal, action, resource) when { context.inputBytes > resource.maxInputBytes || context.n > 4 };\n"
-	"forbid(principal, action, resource) unless { [\"onnx\", \"gguf\"].contains(resource.format) && principal.clearance >= 1 };\n";
+	"forbid(principal, action, resource) when { context.inputBytes > resource.maxInputBytes || context.n > 4 "
+	"};\n"
+	"forbid(principal, action, resource) unless { [\"onnx\", \"gguf\"].contains(resource.format) && "
+	"principal.clearance >= 1 };\n";
 
 static size_t load_permits(struct policy_world *w, int n)
 {
@@ -53,8 +55,11 @@ static size_t load_permits(struct policy_world *w, int n)
 	char *text = malloc(cap + 1000);
 	struct err e;
 	for (int i = 0; i < n; i++) {
-		len += (size_t)snprintf(text + len, 1000, "permit(principal in Gate::Group::\"g%d\", action in [Gate::Action::\"use\"], "
-			"resource in Gate::Collection::\"c%d\") when { principal.mfa };\n", i, i);
+		len +=
+			(size_t)snprintf(text + len, 1000,
+							 "permit(principal in Gate::Group::\"g%d\", action in [Gate::Action::\"use\"], "
+							 "resource in Gate::Collection::\"c%d\") when { principal.mfa };\n",
+							 i, i);
 		if (len > cap || i == n - 1) {
 			must(policy_load_text(w, "bench", text, len, &e), &e);
 			bytes += len;
@@ -69,17 +74,22 @@ static size_t load_permits(struct policy_world *w, int n)
 
 static void give_facts(struct policy_request *r)
 {
-	const struct policy_field user[] = { { "mfa", policy_bool(r, true) }, { "clearance", policy_long(r, 2) } };
+	const struct policy_field user[] = {{"mfa", policy_bool(r, true)}, {"clearance", policy_long(r, 2)}};
 	const struct policy_field model[] = {
-		{ "quarantined", policy_bool(r, false) }, { "maxInputBytes", policy_long(r, 65536) },
-		{ "format", policy_string(r, "onnx", 4) }, { "signatures", policy_long(r, 2) },
+		{"quarantined", policy_bool(r, false)},
+		{"maxInputBytes", policy_long(r, 65536)},
+		{"format", policy_string(r, "onnx", 4)},
+		{"signatures", policy_long(r, 2)},
 	};
-	const struct policy_field client[] = { { "ip", policy_ip(r, "10.1.2.3", 8) }, { "mtls", policy_bool(r, true) } };
+	const struct policy_field client[] = {{"ip", policy_ip(r, "10.1.2.3", 8)},
+										  {"mtls", policy_bool(r, true)}};
 	const struct policy_field context[] = {
-		{ "client", policy_record(r, client, N(client)) }, { "inputBytes", policy_long(r, 100) }, { "n", policy_long(r, 1) },
+		{"client", policy_record(r, client, N(client))},
+		{"inputBytes", policy_long(r, 100)},
+		{"n", policy_long(r, 1)},
 	};
-	const struct policy_parent group = { "Gate::Group", "g3", 2 }, collection = { "Gate::Collection", "c3", 2 };
-	const struct policy_parent use = { "Gate::Action", "use", 3 };
+	const struct policy_parent group = {"Gate::Group", "g3", 2}, collection = {"Gate::Collection", "c3", 2};
+	const struct policy_parent use = {"Gate::Action", "use", 3};
 	policy_add_entity(r, "Gate::User", "u", 1, policy_record(r, user, N(user)), NULL, &group, 1);
 	policy_add_entity(r, "Gate::Model", "m", 1, policy_record(r, model, N(model)), NULL, &collection, 1);
 	policy_add_entity(r, "Gate::Action", "generate", 8, policy_record(r, NULL, 0), NULL, &use, 1);
@@ -95,7 +105,8 @@ static void decide(struct policy_request *r)
 	struct err e;
 	must(policy_decide(r, POLICY_STRICT, &res, &e), &e);
 	if (!res.allow || res.n_reasons != 1) {
-		fprintf(stderr, "bench_policy: wrong decision: %d, %zu reasons, %zu errors: %s\n", res.allow, res.n_reasons, res.n_errors, res.n_errors ? res.errors[0].text : "");
+		fprintf(stderr, "bench_policy: wrong decision: %d, %zu reasons, %zu errors: %s\n", res.allow,
+				res.n_reasons, res.n_errors, res.n_errors ? res.errors[0].text : "");
 		exit(1);
 	}
 }
@@ -107,7 +118,8 @@ static void facts_and_decide(struct policy_request *r)
 	decide(r);
 }
 
-static void measure(struct policy_request *r, void (*what)(struct policy_request *), double *median, double *p99)
+static void measure(struct policy_request *r, void (*what)(struct policy_request *), double *median,
+					double *p99)
 {
 	static double t[ROUNDS];
 	for (int i = 0; i < ROUNDS; i++) {
@@ -160,15 +172,16 @@ static void row(int n)
 	give_facts(r);
 	measure(r, decide, &median, &p99);
 	measure(r, facts_and_decide, &both, &both99);
-	printf("policies %6d  decide median %5.0f ns  p99 %5.0f ns  facts and decide %5.0f ns  load %7.2f ms  %5zu bytes/policy\n", n,
-		median, p99, both, load_ms, bytes / (size_t)n);
+	printf("policies %6d  decide median %5.0f ns  p99 %5.0f ns  facts and decide %5.0f ns  load %7.2f ms  "
+		   "%5zu bytes/policy\n",
+		   n, median, p99, both, load_ms, bytes / (size_t)n);
 	policy_request_free(r);
 	policy_world_free(w);
 }
 
 int main(int argc, char **argv)
 {
-	static const int sizes[] = { 10, 100, 1000, 10000, 100000 };
+	static const int sizes[] = {10, 100, 1000, 10000, 100000};
 	if (argc > 1) {
 		long n = strtol(argv[1], NULL, 10);
 		profile(n < 10 ? 10 : n > 100000 ? 100000 : (int)n);

@@ -11,9 +11,10 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const char policies[] =
-	"permit(principal in Group::\"g\", action, resource) when { principal.a == resource.a || principal has b.c || context.x.contains(principal) };"
-	"forbid(principal, action, resource is Doc) when { principal.hasTag(\"k\") && principal.getTag(\"k\") == context };";
+static const char policies[] = "permit(principal in Group::\"g\", action, resource) when { principal.a == "
+							   "resource.a || principal has b.c || context.x.contains(principal) };"
+							   "forbid(principal, action, resource is Doc) when { principal.hasTag(\"k\") && "
+							   "principal.getTag(\"k\") == context };";
 
 static void check(int ok)
 {
@@ -26,7 +27,7 @@ static bool read_all(const char *text, size_t size, enum policy_mode mode)
 	struct policy_world *w;
 	struct policy_request *r;
 	struct policy_result res;
-	struct err e = { 0 };
+	struct err e = {0};
 	check(policy_world_new(&w, &e) == 0);
 	check(policy_load_text(w, "policies", policies, sizeof policies - 1, &e) == 0);
 	bool loaded = policy_load_entities(w, "fuzz", text, size, mode, &e) == 0;

@@ -18,7 +18,7 @@ static void check(int ok)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct policy_world *w;
-	struct err e = { 0 };
+	struct err e = {0};
 	check(policy_world_new(&w, &e) == 0);
 	if (policy_load_schema(w, "fuzz", (const char *)data, size, &e) == 0) {
 		check(policy_world_seal(w, &e) == 0);
@@ -28,7 +28,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			policy_schema_action(w, i, &type, &id, &len);
 			check(policy_has_entity(w, type, id, len));
 			for (size_t k = 0; k < policy_schema_entity_count(w) && k < 8; k++)
-				policy_schema_applies(w, type, id, len, policy_schema_entity(w, k), policy_schema_entity(w, 0));
+				policy_schema_applies(w, type, id, len, policy_schema_entity(w, k),
+									  policy_schema_entity(w, 0));
 		}
 	} else {
 		check(e.code != 0 && policy_schema_action_count(w) == 0);

@@ -12,9 +12,10 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const char entities[] =
-	"[{\"uid\":{\"type\":\"User\",\"id\":\"a\"},\"attrs\":{\"n\":1,\"s\":\"a*b\",\"b\":true,\"set\":[1,\"a\"],\"r\":{\"x\":{\"y\":2}},"
-	"\"ip\":{\"__extn\":{\"fn\":\"ip\",\"arg\":\"10.0.0.1\"}}},\"tags\":{\"k\":\"v\"},\"parents\":[{\"type\":\"Group\",\"id\":\"g\"}]}]";
+static const char entities[] = "[{\"uid\":{\"type\":\"User\",\"id\":\"a\"},\"attrs\":{\"n\":1,\"s\":\"a*b\","
+							   "\"b\":true,\"set\":[1,\"a\"],\"r\":{\"x\":{\"y\":2}},"
+							   "\"ip\":{\"__extn\":{\"fn\":\"ip\",\"arg\":\"10.0.0.1\"}}},\"tags\":{\"k\":"
+							   "\"v\"},\"parents\":[{\"type\":\"Group\",\"id\":\"g\"}]}]";
 
 static void check(int ok)
 {
@@ -25,11 +26,11 @@ static void check(int ok)
 /* Fills in every slot of every template. */
 static void link_all(struct policy_world *w)
 {
-	static const struct policy_slot slots[2] = { { "principal", "User", "a", 1 }, { "resource", "Doc", "d", 1 } };
+	static const struct policy_slot slots[2] = {{"principal", "User", "a", 1}, {"resource", "Doc", "d", 1}};
 	size_t n = policy_count(w);
 	for (size_t i = 0; i < n && i < 4; i++) {
 		struct err e;
-		char id[8] = { 'L', (char)('0' + i), 0 };
+		char id[8] = {'L', (char)('0' + i), 0};
 		if (policy_is_template(w, i) && policy_link(w, policy_id(w, i), id, slots, 2, &e) &&
 			policy_link(w, policy_id(w, i), id, slots, 1, &e))
 			check(policy_link(w, policy_id(w, i), id, slots + 1, 1, &e) == 0);
@@ -80,12 +81,12 @@ static struct answer decide(const struct policy_world *w, enum policy_mode mode)
 	struct policy_result res;
 	struct err e;
 	check(policy_request_new(w, &r, &e) == 0);
-	const struct policy_field f[] = { { "n", policy_long(r, 5) }, { "s", policy_string(r, "xyz", 3) } };
+	const struct policy_field f[] = {{"n", policy_long(r, 5)}, {"s", policy_string(r, "xyz", 3)}};
 	policy_set_principal(r, "User", "a", 1);
 	policy_set_action(r, "Action", "read", 4);
 	policy_set_resource(r, "Doc", "d", 1);
 	policy_set_context(r, policy_record(r, f, 2));
-	struct answer a = { .rc = policy_decide(r, mode, &res, &e) };
+	struct answer a = {.rc = policy_decide(r, mode, &res, &e)};
 	a.allow = res.allow;
 	a.n_reasons = res.n_reasons;
 	a.n_errors = res.n_errors;
@@ -106,7 +107,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check(strict.rc == plain.rc && (strict.rc == 0 || !plain.allow));
 		if (twice) {
 			struct answer again = decide(w2, POLICY_CEDAR);
-			check(again.allow == plain.allow && again.n_reasons == plain.n_reasons && again.n_errors == plain.n_errors);
+			check(again.allow == plain.allow && again.n_reasons == plain.n_reasons &&
+				  again.n_errors == plain.n_errors);
 		}
 		policy_world_free(w2);
 	}

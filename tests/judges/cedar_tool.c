@@ -48,13 +48,15 @@ static int link_all(struct policy_world *w, json_t *in, struct err *e)
 	const char *name;
 	size_t i, len;
 	int rc = ERR_OK;
-	json_array_foreach(json_object_get(in, "links"), i, link) {
+	json_array_foreach(json_object_get(in, "links"), i, link)
+	{
 		struct policy_slot slots[8];
 		size_t n = 0;
-		json_object_foreach(json_object_get(link, "slots"), name, uid) {
+		json_object_foreach(json_object_get(link, "slots"), name, uid)
+		{
 			if (n == 8)
 				break;
-			slots[n] = (struct policy_slot){ .name = name, .type = text_of(uid, "type", &len) };
+			slots[n] = (struct policy_slot){.name = name, .type = text_of(uid, "type", &len)};
 			slots[n].id = text_of(uid, "id", &slots[n].id_len);
 			n++;
 		}
@@ -65,7 +67,7 @@ static int link_all(struct policy_world *w, json_t *in, struct err *e)
 }
 
 static void set_uid(struct policy_request *r, json_t *uid,
-	void (*set)(struct policy_request *, const char *, const char *, size_t))
+					void (*set)(struct policy_request *, const char *, const char *, size_t))
 {
 	size_t len, id_len;
 	const char *type = text_of(uid, "type", &len), *id = text_of(uid, "id", &id_len);
@@ -93,9 +95,10 @@ static json_t *decide(const struct policy_world *w, struct policy_request *r, js
 	for (size_t i = 0; i < res.n_reasons; i++)
 		json_array_append_new(reasons, json_string(policy_id(w, res.reasons[i])));
 	for (size_t i = 0; i < res.n_errors; i++)
-		json_array_append_new(errors, json_pack("[s,s]", policy_id(w, res.errors[i].policy), res.errors[i].text));
-	return json_pack("{s:s,s:s,s:o,s:o}", "decision", res.allow ? "allow" : "deny", "strict", strict ? "allow" : "deny",
-		"reasons", reasons, "errors", errors);
+		json_array_append_new(errors,
+							  json_pack("[s,s]", policy_id(w, res.errors[i].policy), res.errors[i].text));
+	return json_pack("{s:s,s:s,s:o,s:o}", "decision", res.allow ? "allow" : "deny", "strict",
+					 strict ? "allow" : "deny", "reasons", reasons, "errors", errors);
 }
 
 static void tell_policies(const struct policy_world *w, bool print, json_t *out)
@@ -124,14 +127,14 @@ static json_t *answer(json_t *in)
 	json_t *out, *results = json_array(), *q;
 	size_t i;
 	int rc = policy_world_new(&w, &e);
-	if (!rc && (rc = load(w, in, &e)) == 0 && (rc = link_all(w, in, &e)) == 0 && (rc = policy_world_seal(w, &e)) == 0)
+	if (!rc && (rc = load(w, in, &e)) == 0 && (rc = link_all(w, in, &e)) == 0 &&
+		(rc = policy_world_seal(w, &e)) == 0)
 		rc = policy_request_new(w, &r, &e);
 	out = rc ? json_pack("{s:s}", "error", e.text) : json_object();
 	if (!rc)
 		tell_policies(w, json_is_true(json_object_get(in, "print")), out);
-	json_array_foreach(json_object_get(in, "requests"), i, q)
-		if (r)
-			json_array_append_new(results, decide(w, r, q));
+	json_array_foreach(json_object_get(in, "requests"), i, q) if (r)
+		json_array_append_new(results, decide(w, r, q));
 	json_object_set_new(out, "results", results);
 	policy_request_free(r);
 	policy_world_free(w);

@@ -46,10 +46,10 @@ static bool unpack(void)
 		return false;
 	if (access(done, F_OK) == 0)
 		return true;
-	run((const char *const[]){ "mkdir", "-p", data, NULL });
-	run((const char *const[]){ "tar", "-C", data, "-xzf", dev, NULL });
-	run((const char *const[]){ "tar", "-C", data, "-xzf", hand, NULL });
-	run((const char *const[]){ "touch", done, NULL });
+	run((const char *const[]){"mkdir", "-p", data, NULL});
+	run((const char *const[]){"tar", "-C", data, "-xzf", dev, NULL});
+	run((const char *const[]){"tar", "-C", data, "-xzf", hand, NULL});
+	run((const char *const[]){"touch", done, NULL});
 	return true;
 }
 
@@ -68,9 +68,9 @@ static char *read_at(json_t *test, const char *key, size_t *len)
 
 static struct policy_world *load_world(json_t *test, bool schema)
 {
-	static const char *const keys[] = { "policies", "schema", "entities" };
+	static const char *const keys[] = {"policies", "schema", "entities"};
 	struct policy_world *w;
-	struct err e = { 0 };
+	struct err e = {0};
 	int rc = policy_world_new(&w, &e);
 	for (int i = 0; !rc && i < 3; i++) {
 		size_t len = 0;
@@ -110,7 +110,7 @@ static bool set_is(json_t *want, const struct policy_world *w, const uint32_t *g
 }
 
 static void set_uid(const struct json_doc *doc, struct policy_request *r, json_t *uid,
-	void (*set)(struct policy_request *, const char *, const char *, size_t))
+					void (*set)(struct policy_request *, const char *, const char *, size_t))
 {
 	json_t *id = json_object_get(uid, "id");
 	size_t len;
@@ -131,9 +131,9 @@ static bool request_agrees(const struct json_doc *doc, struct policy_request *r,
 	set_uid(doc, r, json_object_get(q, "action"), policy_set_action);
 	set_uid(doc, r, json_object_get(q, "resource"), policy_set_resource);
 	/* The context is part of a larger document, so it is converted from its node. */
-	const struct json_reader reader = { doc, &r->arena, NULL, &r->w->names, &r->fuel, POLICY_CEDAR };
+	const struct json_reader reader = {doc, &r->arena, NULL, &r->w->names, &r->fuel, POLICY_CEDAR};
 	const struct schema_action *a = schema ? schema_find_action(schema, r->uid[1]) : NULL;
-	const struct json_hint hint = { a && a->applies ? &a->context : NULL, false };
+	const struct json_hint hint = {a && a->applies ? &a->context : NULL, false};
 	if (json_record(&reader, json_object_get(q, "context"), hint, &context, &e))
 		return false;
 	r->context = context;
@@ -154,8 +154,9 @@ static bool request_agrees(const struct json_doc *doc, struct policy_request *r,
 		return false;
 	if (plain.allow && !strict_allow && !by_error)
 		return false;
-	return plain.allow == want && set_is(json_object_get(q, "reason"), r->w, plain.reasons, plain.n_reasons) &&
-		set_is(json_object_get(q, "errors"), r->w, failed, plain.n_errors);
+	return plain.allow == want &&
+		   set_is(json_object_get(q, "reason"), r->w, plain.reasons, plain.n_reasons) &&
+		   set_is(json_object_get(q, "errors"), r->w, failed, plain.n_errors);
 }
 
 static void one_test(const char *path, bool schema, struct totals *t)
@@ -172,7 +173,8 @@ static void one_test(const char *path, bool schema, struct totals *t)
 	t->tests++;
 	if (!w || policy_request_new(w, &r, &e))
 		t->wrong++;
-	json_array_foreach(json_object_get(doc.root, "requests"), i, q) {
+	json_array_foreach(json_object_get(doc.root, "requests"), i, q)
+	{
 		if (!r || request_agrees(&doc, r, q, t))
 			continue;
 		if (t->wrong++ < 10)
@@ -203,13 +205,14 @@ static void run_folder(const char *name, bool schema, struct totals *t)
 
 static void report(const char *what, const struct totals *t)
 {
-	printf("%s: %u tests, %u requests (%u allow, %u deny, %u with errors, %u denied by strict mode alone), %u wrong\n",
-		what, t->tests, t->requests, t->allow, t->deny, t->with_errors, t->strict_denies, t->wrong);
+	printf("%s: %u tests, %u requests (%u allow, %u deny, %u with errors, %u denied by strict mode alone), "
+		   "%u wrong\n",
+		   what, t->tests, t->requests, t->allow, t->deny, t->with_errors, t->strict_denies, t->wrong);
 }
 
 static void corpus_agrees(void **state)
 {
-	struct totals t = { 0 };
+	struct totals t = {0};
 	(void)state;
 	if (!unpack())
 		skip();
@@ -224,7 +227,7 @@ static void corpus_agrees(void **state)
 
 static void corpus_agrees_without_schema(void **state)
 {
-	struct totals t = { 0 };
+	struct totals t = {0};
 	(void)state;
 	if (!unpack())
 		skip();
@@ -236,8 +239,9 @@ static void corpus_agrees_without_schema(void **state)
 
 static void handwritten_agrees(void **state)
 {
-	static const char *const folders[] = { "tests/decimal", "tests/example_use_cases", "tests/ip", "tests/multi" };
-	struct totals t = { 0 };
+	static const char *const folders[] = {"tests/decimal", "tests/example_use_cases", "tests/ip",
+										  "tests/multi"};
+	struct totals t = {0};
 	(void)state;
 	if (!unpack())
 		skip();

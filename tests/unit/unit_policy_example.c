@@ -16,70 +16,101 @@ struct facts {
 };
 
 static const struct facts base = {
-	.input_bytes = 100, .requests_minute = 1, .sandbox_tier = 2, .licence = "Apache-2.0", .ip = "10.0.0.5", .commercial = true,
+	.input_bytes = 100,
+	.requests_minute = 1,
+	.sandbox_tier = 2,
+	.licence = "Apache-2.0",
+	.ip = "10.0.0.5",
+	.commercial = true,
 };
 
-#define N(f) (sizeof(f) / sizeof((f)[0]))
+#define N(f)   (sizeof(f) / sizeof((f)[0]))
 #define STR(s) policy_string(r, s, strlen(s))
 
 static void add_licence(struct policy_request *r, const struct facts *f)
 {
 	const struct policy_field attrs[] = {
-		{ "spdx", STR(f->licence) },
-		{ "class", policy_entity(r, "Gate::LicenseClass", "permissive", 10) },
-		{ "osi", policy_bool(r, true) },
-		{ "commercial", policy_bool(r, f->commercial) },
-		{ "attribution", policy_bool(r, true) },
-		{ "useRestrictions", policy_bool(r, f->use_restrictions) },
+		{"spdx", STR(f->licence)},
+		{"class", policy_entity(r, "Gate::LicenseClass", "permissive", 10)},
+		{"osi", policy_bool(r, true)},
+		{"commercial", policy_bool(r, f->commercial)},
+		{"attribution", policy_bool(r, true)},
+		{"useRestrictions", policy_bool(r, f->use_restrictions)},
 	};
-	policy_add_entity(r, "Gate::License", f->licence, strlen(f->licence), policy_record(r, attrs, N(attrs)), NULL, NULL, 0);
+	policy_add_entity(r, "Gate::License", f->licence, strlen(f->licence), policy_record(r, attrs, N(attrs)),
+					  NULL, NULL, 0);
 }
 
 static void add_model(struct policy_request *r, const struct facts *f)
 {
 	const struct policy_field attrs[] = {
-		{ "name", STR("m") }, { "version", STR("1") }, { "digest", STR("00") }, { "format", STR("onnx") },
-		{ "bytes", policy_long(r, 1000) }, { "signatures", policy_long(r, 2) }, { "logged", policy_bool(r, true) },
-		{ "license", policy_entity(r, "Gate::License", f->licence, strlen(f->licence)) },
-		{ "quarantined", policy_bool(r, f->quarantined) }, { "scanned", policy_bool(r, true) },
-		{ "findings", policy_long(r, 0) }, { "dataClass", policy_long(r, 2) },
-		{ "maxInputBytes", policy_long(r, 65536) }, { "sandboxTier", policy_long(r, 2) },
+		{"name", STR("m")},
+		{"version", STR("1")},
+		{"digest", STR("00")},
+		{"format", STR("onnx")},
+		{"bytes", policy_long(r, 1000)},
+		{"signatures", policy_long(r, 2)},
+		{"logged", policy_bool(r, true)},
+		{"license", policy_entity(r, "Gate::License", f->licence, strlen(f->licence))},
+		{"quarantined", policy_bool(r, f->quarantined)},
+		{"scanned", policy_bool(r, true)},
+		{"findings", policy_long(r, 0)},
+		{"dataClass", policy_long(r, 2)},
+		{"maxInputBytes", policy_long(r, 65536)},
+		{"sandboxTier", policy_long(r, 2)},
 	};
-	const struct policy_parent in = { "Gate::Collection", "approved", 8 };
+	const struct policy_parent in = {"Gate::Collection", "approved", 8};
 	policy_add_entity(r, "Gate::Model", "m", 1, policy_record(r, attrs, N(attrs)), NULL, &in, 1);
 }
 
 static void add_user(struct policy_request *r)
 {
 	const struct policy_field attrs[] = {
-		{ "name", STR("u") }, { "mfa", policy_bool(r, true) }, { "clearance", policy_long(r, 1) },
+		{"name", STR("u")},
+		{"mfa", policy_bool(r, true)},
+		{"clearance", policy_long(r, 1)},
 	};
-	const struct policy_parent in = { "Gate::Group", "ml", 2 };
+	const struct policy_parent in = {"Gate::Group", "ml", 2};
 	policy_add_entity(r, "Gate::User", "u", 1, policy_record(r, attrs, N(attrs)), NULL, &in, 1);
 }
 
 static const struct policy_value *context(struct policy_request *r, const struct facts *f)
 {
 	const struct policy_field client[] = {
-		{ "ip", policy_ip(r, f->ip, strlen(f->ip)) }, { "tls", policy_bool(r, true) },
-		{ "mtls", policy_bool(r, true) }, { "listener", STR("api") },
+		{"ip", policy_ip(r, f->ip, strlen(f->ip))},
+		{"tls", policy_bool(r, true)},
+		{"mtls", policy_bool(r, true)},
+		{"listener", STR("api")},
 	};
 	const struct policy_field time[] = {
-		{ "now", policy_datetime_ms(r, INT64_C(1790000000000)) }, { "hour", policy_long(r, 12) }, { "weekday", policy_long(r, 3) },
+		{"now", policy_datetime_ms(r, INT64_C(1790000000000))},
+		{"hour", policy_long(r, 12)},
+		{"weekday", policy_long(r, 3)},
 	};
 	const struct policy_field rate[] = {
-		{ "requestsMinute", policy_long(r, f->requests_minute) }, { "tokensMinute", policy_long(r, 1) },
-		{ "tokensDay", policy_long(r, 1) }, { "concurrent", policy_long(r, 1) },
+		{"requestsMinute", policy_long(r, f->requests_minute)},
+		{"tokensMinute", policy_long(r, 1)},
+		{"tokensDay", policy_long(r, 1)},
+		{"concurrent", policy_long(r, 1)},
 	};
 	const struct policy_value *accepted = STR(f->licence);
 	const struct policy_field all[] = {
-		{ "client", policy_record(r, client, N(client)) }, { "time", policy_record(r, time, N(time)) },
-		{ "rate", policy_record(r, rate, N(rate)) }, { "accepted", policy_set(r, &accepted, f->accepted) },
-		{ "inputBytes", policy_long(r, f->input_bytes) }, { "tensors", policy_long(r, 1) }, { "batch", policy_long(r, 1) },
-		{ "promptTokens", policy_long(r, 10) }, { "maxTokens", policy_long(r, 100) }, { "n", policy_long(r, 1) },
-		{ "stream", policy_bool(r, false) }, { "tools", policy_bool(r, false) }, { "grammar", policy_bool(r, false) },
-		{ "dataClass", policy_long(r, 1) }, { "sandboxTier", policy_long(r, f->sandbox_tier) },
-		{ "purpose", STR(f->purpose ? f->purpose : "") },
+		{"client", policy_record(r, client, N(client))},
+		{"time", policy_record(r, time, N(time))},
+		{"rate", policy_record(r, rate, N(rate))},
+		{"accepted", policy_set(r, &accepted, f->accepted)},
+		{"inputBytes", policy_long(r, f->input_bytes)},
+		{"tensors", policy_long(r, 1)},
+		{"batch", policy_long(r, 1)},
+		{"promptTokens", policy_long(r, 10)},
+		{"maxTokens", policy_long(r, 100)},
+		{"n", policy_long(r, 1)},
+		{"stream", policy_bool(r, false)},
+		{"tools", policy_bool(r, false)},
+		{"grammar", policy_bool(r, false)},
+		{"dataClass", policy_long(r, 1)},
+		{"sandboxTier", policy_long(r, f->sandbox_tier)},
+		{"purpose", STR(f->purpose ? f->purpose : "")},
 	};
 	return policy_record(r, all, N(all) - !f->purpose);
 }
@@ -88,20 +119,23 @@ static struct policy_world *load(void)
 {
 	char text[PATH_MAX], schema[PATH_MAX];
 	struct policy_world *w;
-	struct err e = { 0 };
-	if (!kit_shared("cedar/example/policies.cedar", text) || !kit_shared("cedar/example/gate.cedarschema", schema))
+	struct err e = {0};
+	if (!kit_shared("cedar/example/policies.cedar", text) ||
+		!kit_shared("cedar/example/gate.cedarschema", schema))
 		return NULL;
 	assert_int_equal(policy_world_new(&w, &e), 0);
-	if (policy_load_schema_file(w, schema, &e) || policy_load_text_file(w, text, &e) || policy_world_seal(w, &e))
+	if (policy_load_schema_file(w, schema, &e) || policy_load_text_file(w, text, &e) ||
+		policy_world_seal(w, &e))
 		fail_msg("%s", e.text);
 	return w;
 }
 
-static void expect(struct policy_world *w, const struct facts *f, bool allow, const char *id, const char *annotation)
+static void expect(struct policy_world *w, const struct facts *f, bool allow, const char *id,
+				   const char *annotation)
 {
 	struct policy_request *r;
 	struct policy_result res;
-	struct err e = { 0 };
+	struct err e = {0};
 	assert_int_equal(policy_request_new(w, &r, &e), 0);
 	add_user(r);
 	add_licence(r, f);
@@ -178,7 +212,7 @@ static void groups_come_from_the_schema(void **state)
 	struct policy_world *w;
 	struct policy_request *r;
 	struct policy_result res;
-	struct err e = { 0 };
+	struct err e = {0};
 	(void)state;
 	if (!kit_shared("cedar/example/policies.cedar", text))
 		skip();

@@ -22,7 +22,7 @@
 
 /* A sealed world of a policy text and, when not NULL, entities and a schema; NULL and *e on error. */
 static inline struct policy_world *kit_world(const char *text, const char *entities, const char *schema,
-	enum policy_mode mode, struct err *e)
+											 enum policy_mode mode, struct err *e)
 {
 	struct policy_world *w = NULL;
 	int rc = policy_world_new(&w, e);
@@ -51,6 +51,29 @@ static inline bool kit_shared(const char *name, char path[PATH_MAX])
 		return true;
 	printf("SKIP %s: not there (set FUMEHOOD_SHARED)\n", path);
 	return false;
+}
+
+/* A text that grows; p is NUL ended once something was added, for the caller to free. */
+struct kit_text {
+	char *p;
+	size_t n, cap;
+};
+
+static inline __attribute__((format(printf, 2, 3))) void kit_add(struct kit_text *t, const char *fmt, ...)
+{
+	char piece[512];
+	va_list ap;
+	va_start(ap, fmt);
+	int len = vsnprintf(piece, sizeof piece, fmt, ap);
+	va_end(ap);
+	assert_true(len >= 0 && (size_t)len < sizeof piece);
+	if (t->n + (size_t)len >= t->cap) {
+		t->cap = t->cap * 2 + sizeof piece;
+		t->p = realloc(t->p, t->cap);
+		assert_non_null(t->p);
+	}
+	memcpy(t->p + t->n, piece, (size_t)len + 1);
+	t->n += (size_t)len;
 }
 
 /* A whole file, NUL ended, for the caller to free; NULL when it cannot be read. */

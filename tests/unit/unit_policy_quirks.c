@@ -9,8 +9,9 @@
 
 #include <jansson.h>
 
-#define WORLD "[{\"uid\":{\"type\":\"User\",\"id\":\"a\"},\"attrs\":{\"n\":1,\"s\":\"x\"},\"tags\":{\"k\":\"v\"}," \
-	"\"parents\":[{\"type\":\"G\",\"id\":\"g\"}]}," \
+#define WORLD                                                                                                \
+	"[{\"uid\":{\"type\":\"User\",\"id\":\"a\"},\"attrs\":{\"n\":1,\"s\":\"x\"},\"tags\":{\"k\":\"v\"},"     \
+	"\"parents\":[{\"type\":\"G\",\"id\":\"g\"}]},"                                                          \
 	"{\"uid\":{\"type\":\"G\",\"id\":\"g\"},\"attrs\":{},\"parents\":[{\"type\":\"G\",\"id\":\"h\"}]}]"
 #define PERMIT "permit(principal,action,resource);"
 
@@ -53,36 +54,51 @@ static enum answer wanted(const char *s)
 static const struct {
 	const char *name, *context, *entities; /* one of the two */
 } inputs[] = {
-	{ "float", "{\"x\":1.5}", NULL },
-	{ "null", "{\"x\":null}", NULL },
-	{ "2^53", "{\"x\":9007199254740993}", NULL },
-	{ "big", "{\"x\":1e30}", NULL },
-	{ "extn bad", "{\"x\":{\"__extn\":{\"fn\":\"ip\",\"arg\":\"zz\"}}}", NULL },
-	{ "extn unknown", "{\"x\":{\"__extn\":{\"fn\":\"foo\",\"arg\":\"zz\"}}}", NULL },
-	{ "entity", "{\"x\":{\"__entity\":{\"type\":\"User\",\"id\":\"q\"}}}", NULL },
-	{ "entity space", "{\"x\":{\"__entity\":{\"type\":\"User \",\"id\":\"q\"}}}", NULL },
-	{ "entity extra", "{\"x\":{\"__entity\":{\"type\":\"User\",\"id\":\"q\",\"z\":1}}}", NULL },
-	{ "__expr", "{\"x\":{\"__expr\":\"1\"}}", NULL },
-	{ "type/id record", "{\"x\":{\"type\":\"User\",\"id\":\"q\"}}", NULL },
-	{ "extn+extra", "{\"x\":{\"__extn\":{\"fn\":\"ip\",\"arg\":\"zz\"},\"y\":1}}", NULL },
-	{ "extn args", "{\"x\":{\"__extn\":{\"fn\":\"offset\",\"args\":[{\"__extn\":{\"fn\":\"datetime\",\"arg\":\"2024-01-01\"}},"
-		"{\"__extn\":{\"fn\":\"duration\",\"arg\":\"1d\"}}]}}}", NULL },
-	{ "extn nested rec err", "{\"x\":{\"y\":[{\"__extn\":{\"fn\":\"decimal\",\"arg\":\"1\"}}]}}", NULL },
-	{ "dup entity", NULL, "[{\"uid\":{\"type\":\"User\",\"id\":\"a\"},\"attrs\":{},\"parents\":[]},"
-		"{\"uid\":{\"type\":\"User\",\"id\":\"a\"},\"attrs\":{},\"parents\":[]}]" },
-	{ "dup entity differing", NULL, "[{\"uid\":{\"type\":\"User\",\"id\":\"a\"},\"attrs\":{},\"parents\":[]},"
-		"{\"uid\":{\"type\":\"User\",\"id\":\"a\"},\"attrs\":{\"n\":1},\"parents\":[]}]" },
-	{ "cycle", NULL, "[{\"uid\":{\"type\":\"G\",\"id\":\"g\"},\"attrs\":{},\"parents\":[{\"type\":\"G\",\"id\":\"h\"}]},"
-		"{\"uid\":{\"type\":\"G\",\"id\":\"h\"},\"attrs\":{},\"parents\":[{\"type\":\"G\",\"id\":\"g\"}]}]" },
-	{ "self parent", NULL, "[{\"uid\":{\"type\":\"User\",\"id\":\"a\"},\"attrs\":{},\"parents\":[{\"type\":\"User\",\"id\":\"a\"}]}]" },
-	{ "no parents", NULL, "[{\"uid\":{\"type\":\"User\",\"id\":\"a\"},\"attrs\":{}}]" },
-	{ "no attrs", NULL, "[{\"uid\":{\"type\":\"User\",\"id\":\"a\"},\"parents\":[]}]" },
-	{ "extra field", NULL, "[{\"uid\":{\"type\":\"User\",\"id\":\"a\"},\"attrs\":{},\"parents\":[],\"zz\":1}]" },
-	{ "missing parent entity", NULL, "[{\"uid\":{\"type\":\"User\",\"id\":\"a\"},\"attrs\":{},\"parents\":[{\"type\":\"G\",\"id\":\"no\"}]}]" },
-	{ "uid string", NULL, "[{\"uid\":\"User::\\\"a\\\"\",\"attrs\":{},\"parents\":[]}]" },
-	{ "__entity uid", NULL, "[{\"uid\":{\"__entity\":{\"type\":\"User\",\"id\":\"a\"}},\"attrs\":{},\"parents\":[]}]" },
-	{ "dup parents", NULL, "[{\"uid\":{\"type\":\"User\",\"id\":\"a\"},\"attrs\":{},\"parents\":[{\"type\":\"G\",\"id\":\"g\"},{\"type\":\"G\",\"id\":\"g\"}]}]" },
-	{ "action in entities", NULL, "[{\"uid\":{\"type\":\"Action\",\"id\":\"x\"},\"attrs\":{\"n\":1},\"parents\":[]}]" },
+	{"float", "{\"x\":1.5}", NULL},
+	{"null", "{\"x\":null}", NULL},
+	{"2^53", "{\"x\":9007199254740993}", NULL},
+	{"big", "{\"x\":1e30}", NULL},
+	{"extn bad", "{\"x\":{\"__extn\":{\"fn\":\"ip\",\"arg\":\"zz\"}}}", NULL},
+	{"extn unknown", "{\"x\":{\"__extn\":{\"fn\":\"foo\",\"arg\":\"zz\"}}}", NULL},
+	{"entity", "{\"x\":{\"__entity\":{\"type\":\"User\",\"id\":\"q\"}}}", NULL},
+	{"entity space", "{\"x\":{\"__entity\":{\"type\":\"User \",\"id\":\"q\"}}}", NULL},
+	{"entity extra", "{\"x\":{\"__entity\":{\"type\":\"User\",\"id\":\"q\",\"z\":1}}}", NULL},
+	{"__expr", "{\"x\":{\"__expr\":\"1\"}}", NULL},
+	{"type/id record", "{\"x\":{\"type\":\"User\",\"id\":\"q\"}}", NULL},
+	{"extn+extra", "{\"x\":{\"__extn\":{\"fn\":\"ip\",\"arg\":\"zz\"},\"y\":1}}", NULL},
+	{"extn args",
+	 "{\"x\":{\"__extn\":{\"fn\":\"offset\",\"args\":[{\"__extn\":{\"fn\":\"datetime\",\"arg\":\"2024-01-"
+	 "01\"}},"
+	 "{\"__extn\":{\"fn\":\"duration\",\"arg\":\"1d\"}}]}}}",
+	 NULL},
+	{"extn nested rec err", "{\"x\":{\"y\":[{\"__extn\":{\"fn\":\"decimal\",\"arg\":\"1\"}}]}}", NULL},
+	{"dup entity", NULL,
+	 "[{\"uid\":{\"type\":\"User\",\"id\":\"a\"},\"attrs\":{},\"parents\":[]},"
+	 "{\"uid\":{\"type\":\"User\",\"id\":\"a\"},\"attrs\":{},\"parents\":[]}]"},
+	{"dup entity differing", NULL,
+	 "[{\"uid\":{\"type\":\"User\",\"id\":\"a\"},\"attrs\":{},\"parents\":[]},"
+	 "{\"uid\":{\"type\":\"User\",\"id\":\"a\"},\"attrs\":{\"n\":1},\"parents\":[]}]"},
+	{"cycle", NULL,
+	 "[{\"uid\":{\"type\":\"G\",\"id\":\"g\"},\"attrs\":{},\"parents\":[{\"type\":\"G\",\"id\":\"h\"}]},"
+	 "{\"uid\":{\"type\":\"G\",\"id\":\"h\"},\"attrs\":{},\"parents\":[{\"type\":\"G\",\"id\":\"g\"}]}]"},
+	{"self parent", NULL,
+	 "[{\"uid\":{\"type\":\"User\",\"id\":\"a\"},\"attrs\":{},\"parents\":[{\"type\":\"User\",\"id\":\"a\"}]}"
+	 "]"},
+	{"no parents", NULL, "[{\"uid\":{\"type\":\"User\",\"id\":\"a\"},\"attrs\":{}}]"},
+	{"no attrs", NULL, "[{\"uid\":{\"type\":\"User\",\"id\":\"a\"},\"parents\":[]}]"},
+	{"extra field", NULL,
+	 "[{\"uid\":{\"type\":\"User\",\"id\":\"a\"},\"attrs\":{},\"parents\":[],\"zz\":1}]"},
+	{"missing parent entity", NULL,
+	 "[{\"uid\":{\"type\":\"User\",\"id\":\"a\"},\"attrs\":{},\"parents\":[{\"type\":\"G\",\"id\":\"no\"}]}"
+	 "]"},
+	{"uid string", NULL, "[{\"uid\":\"User::\\\"a\\\"\",\"attrs\":{},\"parents\":[]}]"},
+	{"__entity uid", NULL,
+	 "[{\"uid\":{\"__entity\":{\"type\":\"User\",\"id\":\"a\"}},\"attrs\":{},\"parents\":[]}]"},
+	{"dup parents", NULL,
+	 "[{\"uid\":{\"type\":\"User\",\"id\":\"a\"},\"attrs\":{},\"parents\":[{\"type\":\"G\",\"id\":\"g\"},{"
+	 "\"type\":\"G\",\"id\":\"g\"}]}]"},
+	{"action in entities", NULL,
+	 "[{\"uid\":{\"type\":\"Action\",\"id\":\"x\"},\"attrs\":{\"n\":1},\"parents\":[]}]"},
 };
 #define N_INPUTS (sizeof inputs / sizeof inputs[0])
 
@@ -106,7 +122,8 @@ static enum answer ask_line(int part, const char *line, size_t *text_len)
 	while (line[i] != '"')
 		i += line[i] == '\\' ? 2 : 1;
 	*text_len = i + 1;
-	snprintf(policy, sizeof policy, part ? "%s" : "permit(principal,action,resource) when {%s};", json_string_value(s));
+	snprintf(policy, sizeof policy, part ? "%s" : "permit(principal,action,resource) when {%s};",
+			 json_string_value(s));
 	json_decref(s);
 	return ask(policy, WORLD, "{}");
 }
@@ -114,7 +131,7 @@ static enum answer ask_line(int part, const char *line, size_t *text_len)
 static void quirks_agree(void **state)
 {
 	char path[PATH_MAX], *line = NULL;
-	size_t cap = 0, n[3] = { 0 }, at, wrong = 0;
+	size_t cap = 0, n[3] = {0}, at, wrong = 0;
 	ssize_t len;
 	int part = 0;
 	(void)state;
@@ -131,7 +148,8 @@ static void quirks_agree(void **state)
 		if (part == 2 && !input_of(line, &at))
 			continue; /* the rest of a message with line breaks */
 		if (part == 2)
-			got = inputs[at].context ? ask(PERMIT, WORLD, inputs[at].context) : ask(PERMIT, inputs[at].entities, "{}");
+			got = inputs[at].context ? ask(PERMIT, WORLD, inputs[at].context)
+									 : ask(PERMIT, inputs[at].entities, "{}");
 		else
 			got = ask_line(part, line, &at);
 		n[part]++;
@@ -143,7 +161,8 @@ static void quirks_agree(void **state)
 	}
 	fclose(f);
 	free(line);
-	printf("quirks: %zu expressions, %zu policy texts, %zu JSON inputs, %zu wrong\n", n[0], n[1], n[2], wrong);
+	printf("quirks: %zu expressions, %zu policy texts, %zu JSON inputs, %zu wrong\n", n[0], n[1], n[2],
+		   wrong);
 	assert_int_equal(wrong, 0);
 	assert_int_equal(n[0], 206);
 	assert_int_equal(n[1], 30);
@@ -152,6 +171,6 @@ static void quirks_agree(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(quirks_agree) };
+	const struct CMUnitTest tests[] = {cmocka_unit_test(quirks_agree)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -27,22 +27,65 @@ static bool loads(const char *text, struct err *e)
 
 /* Expressions that parse; each must also survive printing. */
 static const char *const good[] = {
-	"true", "1 == 1", "-9223372036854775808 == - 9223372036854775808", "----1 == 1", "!!!!true", "1 + 2 - 3 * 4 < 5 - -6",
-	"-(5) == -(-5)", "(-5).a == 1", "-5.a == 1", "--5 == 5", "-(-(-5)) == 1", "1 - (2 - 3) == 1 - 2 - 3", "2 * (3 + 4) == (2 * 3) + 4",
-	"(1 < 2) == true", "true && false || true && !false", "(true || false) && (false || true)", "true && (false && true)",
-	"if true then 1 == 1 else if false then true else false || true", "(if true then 1 else 2) + 1 == 2", "!(if true then true else false)",
-	"principal == User::\"a\"", "N :: M::User::\"\\u{1F600}\\n\\x41\\0\" == resource", "permit::\"a\" == when::\"b\"",
-	"principal.a.b[\"c d\"][\"if\"].permit == 1", "context has a", "context has a.b.c", "context has \"a b\"", "(context has a) == true",
-	"context.s like \"a*b\\*c**\\\"\"", "\"\" like \"\"", "principal is User", "principal is N::User in Group::\"g\"",
-	"principal is User in [Group::\"g\", Group::\"h\"] && true", "(principal is User) == true", "principal in [principal, resource,]",
-	"[] == [1, \"a\", [true], {}]", "{} == {a: 1, \"b c\": [2], \"if\": {x: {y: 3}},}", "{\"\": 1} has \"\"",
-	"[1, 2].contains(1) && [1].containsAll([]) || [2].containsAny([3]) && [].isEmpty()", "principal.hasTag(\"k\") && principal.getTag(\"k\") == 1",
-	"ip(\"10.0.0.1\").isInRange(ip(\"10.0.0.0/8\"))", "ip().isIpv4() && ip(1, 2).isIpv6(3)", "decimal(\"1.0\").lessThan(decimal(\"2.0\"))",
-	"datetime(\"2024-01-01\").offset(duration(\"1d\")).toDate().durationSince(context.t).toMilliseconds() > 5",
-	"[ip(\"zz\")] == [if true then 1 else 2, 1 + 1, true && false]", "[[[[[1]]]]].contains([[[[1]]]])", "\"a\nb\t\" == \"\\'\\\"\\\\\"",
-	"principal.isIpv4 == principal.contains", "true // comment", "\xc2\xa0true\xe2\x80\x83", "1 != 2 && 1 >= 2 && 1 <= 2 && 1 > 2",
-	"\"\\u{10_FFFF}\" == \"\xf4\x8f\xbf\xbf\"", "action in [Action::\"a\"] && action == Action::\"b\"", "1 * -1 == -1 * 1",
-	"{a: 1}.a == {\"a\": 1}[\"a\"]", "-context.n == !context.b", "!principal.b == !!true", "__cedarx::\"a\" == principal",
+	"true",
+	"1 == 1",
+	"-9223372036854775808 == - 9223372036854775808",
+	"----1 == 1",
+	"!!!!true",
+	"1 + 2 - 3 * 4 < 5 - -6",
+	"-(5) == -(-5)",
+	"(-5).a == 1",
+	"-5.a == 1",
+	"--5 == 5",
+	"-(-(-5)) == 1",
+	"1 - (2 - 3) == 1 - 2 - 3",
+	"2 * (3 + 4) == (2 * 3) + 4",
+	"(1 < 2) == true",
+	"true && false || true && !false",
+	"(true || false) && (false || true)",
+	"true && (false && true)",
+	"if true then 1 == 1 else if false then true else false || true",
+	"(if true then 1 else 2) + 1 == 2",
+	"!(if true then true else false)",
+	"principal == User::\"a\"",
+	"N :: M::User::\"\\u{1F600}\\n\\x41\\0\" == resource",
+	"permit::\"a\" == when::\"b\"",
+	"principal.a.b[\"c d\"][\"if\"].permit == 1",
+	"context has a",
+	"context has a.b.c",
+	"context has \"a b\"",
+	"(context has a) == true",
+	"context.s like \"a*b\\*c**\\\"\"",
+	"\"\" like \"\"",
+	"principal is User",
+	"principal is N::User in Group::\"g\"",
+	"principal is User in [Group::\"g\", Group::\"h\"] && true",
+	"(principal is User) == true",
+	"principal in [principal, resource,]",
+	"[] == [1, \"a\", [true], {}]",
+	"{} == {a: 1, \"b c\": [2], \"if\": {x: {y: 3}},}",
+	"{\"\": 1} has \"\"",
+	"[1, 2].contains(1) && [1].containsAll([]) || [2].containsAny([3]) && [].isEmpty()",
+	"principal.hasTag(\"k\") && principal.getTag(\"k\") == 1",
+	"ip(\"10.0.0.1\").isInRange(ip(\"10.0.0.0/8\"))",
+	"ip().isIpv4() && ip(1, 2).isIpv6(3)",
+	"decimal(\"1.0\").lessThan(decimal(\"2.0\"))",
+	"datetime(\"2024-01-01\").offset(duration(\"1d\")).toDate().durationSince(context.t).toMilliseconds() > "
+	"5",
+	"[ip(\"zz\")] == [if true then 1 else 2, 1 + 1, true && false]",
+	"[[[[[1]]]]].contains([[[[1]]]])",
+	"\"a\nb\t\" == \"\\'\\\"\\\\\"",
+	"principal.isIpv4 == principal.contains",
+	"true // comment",
+	"\xc2\xa0true\xe2\x80\x83",
+	"1 != 2 && 1 >= 2 && 1 <= 2 && 1 > 2",
+	"\"\\u{10_FFFF}\" == \"\xf4\x8f\xbf\xbf\"",
+	"action in [Action::\"a\"] && action == Action::\"b\"",
+	"1 * -1 == -1 * 1",
+	"{a: 1}.a == {\"a\": 1}[\"a\"]",
+	"-context.n == !context.b",
+	"!principal.b == !!true",
+	"__cedarx::\"a\" == principal",
 };
 
 /* Expressions that do not parse, with the place that the message must name. */
@@ -50,19 +93,90 @@ static const struct {
 	const char *expr;
 	unsigned column; /* in the expression, from 1 */
 } bad[] = {
-	{ "", 1 }, { "1 +", 4 }, { "1 1", 3 }, { "()", 2 }, { "(1", 3 }, { "[1", 3 }, { "[,]", 2 }, { "[1,,2]", 4 }, { "{a}", 3 }, { "{1: 2}", 2 },
-	{ "{a: 1, a: 2} == {}", 1 }, { "{if: 1}", 2 }, { "{a: 1 b: 2}", 7 }, { "1 < 2 < 3", 7 }, { "1 == 1 == true", 8 }, { "1 in 2 == 3", 8 },
-	{ "a has b has c", 1 }, { "context has a == true", 15 }, { "context has a + 1", 15 }, { "context has if", 13 }, { "context has (a)", 13 },
-	{ "context has \"a\".b", 16 }, { "context.s like a", 16 }, { "context.s like (\"a\")", 16 }, { "principal is \"a\"", 14 }, { "principal is User::\"a\"", 20 },
-	{ "principal is (User)", 14 }, { "!!!!!true", 1 }, { "-----1 == 1", 1 }, { "!-1 == 1", 2 }, { "-!true", 2 }, { "9223372036854775808 == 1", 1 },
-	{ "-(9223372036854775808) == 1", 3 }, { "-9223372036854775809 == 1", 2 }, { "99999999999999999999999 == 1", 1 }, { "1 / 2 == 1", 3 }, { "1 % 2 == 1", 3 },
-	{ "1 = 1", 3 }, { "1 & 2", 3 }, { "foo", 1 }, { "foo(1)", 1 }, { "isIpv4(1)", 1 }, { "1.ip()", 3 }, { "1.foo()", 3 }, { "N::ip(\"a\")", 1 }, { "User::a == 1", 1 },
-	{ "[1].contains() == 1", 13 }, { "[1].contains(1, 2)", 13 }, { "[1].isEmpty(1)", 12 }, { "principal.if == 1", 11 }, { "principal[s]", 11 }, { "principal[1]", 11 },
-	{ "principal[(\"s\")]", 11 }, { "principal.(a)", 11 }, { "principal.\"a\"", 11 }, { "?principal == principal", 1 }, { "__cedar::\"a\" == principal", 1 },
-	{ "principal.__cedar", 11 }, { "if true then 1", 15 }, { "if true else 1", 9 }, { "true && if true then true else false", 9 }, { "1 + if true then 1 else 2", 5 },
-	{ "\"\\q\"", 2 }, { "\"\\*\"", 2 }, { "\"\\x80\"", 2 }, { "\"\\u{110000}\"", 2 }, { "\"\\u{}\"", 2 }, { "\"\\u{D800}\"", 2 }, { "\"\\u{0000041}\"", 2 }, { "\"a\rb\"", 3 },
-	{ "\"abc", 1 }, { "\"a\\\nb\"", 1 }, { "true;", 5 }, { "true, false", 5 }, { "#", 1 }, { "'a'", 1 }, { "true /* c */", 6 }, { "principal.\xc3\xa9", 11 }, { "(a)(1)", 2 },
-	{ "principal(1)", 1 }, { "User::\"a\"(1)", 10 }, { "then", 1 }, { "permit == 1", 1 }, { "principal is User in", 21 },
+	{"", 1},
+	{"1 +", 4},
+	{"1 1", 3},
+	{"()", 2},
+	{"(1", 3},
+	{"[1", 3},
+	{"[,]", 2},
+	{"[1,,2]", 4},
+	{"{a}", 3},
+	{"{1: 2}", 2},
+	{"{a: 1, a: 2} == {}", 1},
+	{"{if: 1}", 2},
+	{"{a: 1 b: 2}", 7},
+	{"1 < 2 < 3", 7},
+	{"1 == 1 == true", 8},
+	{"1 in 2 == 3", 8},
+	{"a has b has c", 1},
+	{"context has a == true", 15},
+	{"context has a + 1", 15},
+	{"context has if", 13},
+	{"context has (a)", 13},
+	{"context has \"a\".b", 16},
+	{"context.s like a", 16},
+	{"context.s like (\"a\")", 16},
+	{"principal is \"a\"", 14},
+	{"principal is User::\"a\"", 20},
+	{"principal is (User)", 14},
+	{"!!!!!true", 1},
+	{"-----1 == 1", 1},
+	{"!-1 == 1", 2},
+	{"-!true", 2},
+	{"9223372036854775808 == 1", 1},
+	{"-(9223372036854775808) == 1", 3},
+	{"-9223372036854775809 == 1", 2},
+	{"99999999999999999999999 == 1", 1},
+	{"1 / 2 == 1", 3},
+	{"1 % 2 == 1", 3},
+	{"1 = 1", 3},
+	{"1 & 2", 3},
+	{"foo", 1},
+	{"foo(1)", 1},
+	{"isIpv4(1)", 1},
+	{"1.ip()", 3},
+	{"1.foo()", 3},
+	{"N::ip(\"a\")", 1},
+	{"User::a == 1", 1},
+	{"[1].contains() == 1", 13},
+	{"[1].contains(1, 2)", 13},
+	{"[1].isEmpty(1)", 12},
+	{"principal.if == 1", 11},
+	{"principal[s]", 11},
+	{"principal[1]", 11},
+	{"principal[(\"s\")]", 11},
+	{"principal.(a)", 11},
+	{"principal.\"a\"", 11},
+	{"?principal == principal", 1},
+	{"__cedar::\"a\" == principal", 1},
+	{"principal.__cedar", 11},
+	{"if true then 1", 15},
+	{"if true else 1", 9},
+	{"true && if true then true else false", 9},
+	{"1 + if true then 1 else 2", 5},
+	{"\"\\q\"", 2},
+	{"\"\\*\"", 2},
+	{"\"\\x80\"", 2},
+	{"\"\\u{110000}\"", 2},
+	{"\"\\u{}\"", 2},
+	{"\"\\u{D800}\"", 2},
+	{"\"\\u{0000041}\"", 2},
+	{"\"a\rb\"", 3},
+	{"\"abc", 1},
+	{"\"a\\\nb\"", 1},
+	{"true;", 5},
+	{"true, false", 5},
+	{"#", 1},
+	{"'a'", 1},
+	{"true /* c */", 6},
+	{"principal.\xc3\xa9", 11},
+	{"(a)(1)", 2},
+	{"principal(1)", 1},
+	{"User::\"a\"(1)", 10},
+	{"then", 1},
+	{"permit == 1", 1},
+	{"principal is User in", 21},
 };
 
 static void expressions_parse(void **state)
@@ -98,38 +212,63 @@ static void expressions_are_refused_at_their_place(void **state)
 }
 
 static const char *const good_policies[] = {
-	"", " // only a comment", "permit(principal,action,resource,);", "forbid (principal, action, resource) when {true} unless {false} when {true};",
-	"@id(\"a \\\"b\\\"\") @if @x(\"\") permit(principal == User::\"a\", action == Action::\"x\", resource in N::Folder::\"f\");",
+	"",
+	" // only a comment",
+	"permit(principal,action,resource,);",
+	"forbid (principal, action, resource) when {true} unless {false} when {true};",
+	"@id(\"a \\\"b\\\"\") @if @x(\"\") permit(principal == User::\"a\", action == Action::\"x\", resource in "
+	"N::Folder::\"f\");",
 	"permit(principal is User, action in Action::\"x\", resource is N::M::Doc in Folder::\"f\");",
-	"permit(principal in ((Group::\"g\")), action in [Action::\"a\", (N::Action::\"b\"),], resource == (Doc::\"d\"));",
+	"permit(principal in ((Group::\"g\")), action in [Action::\"a\", (N::Action::\"b\"),], resource == "
+	"(Doc::\"d\"));",
 	"permit(principal, action in [], resource); forbid(principal, action, resource);",
-	"permit(principal == ?principal, action, resource is Doc in ?resource);", "permit(principal in ?principal, action, resource == ?resource) when {true};",
+	"permit(principal == ?principal, action, resource is Doc in ?resource);",
+	"permit(principal in ?principal, action, resource == ?resource) when {true};",
 };
 
 static const struct {
 	const char *text, *expected;
 } bad_policies[] = {
-	{ "permit(principal,action,resource)", "expected `when`, `unless` or `;`, found the end of the text" },
-	{ "permit(action,principal,resource);", "expected `principal`" }, { "permit(principal,action);", "expected `,`" },
-	{ "permit(principal,action,resource,context);", "expected `)`" }, { "permit(principal,action,resource,,);", "expected `)`" },
-	{ "permit();", "expected `principal`" }, { "Permit(principal,action,resource);", "expected `permit` or `forbid`" },
-	{ "permit(principal,action,resource);;", "expected `permit` or `forbid`" },
-	{ "permit(principal,action,resource) where {true};", "expected `when`, `unless` or `;`" },
-	{ "permit(principal,action,resource) when {};", "expected an operand" }, { "permit(principal,action,resource) when true;", "expected `{`" },
-	{ "permit(principal:User,action,resource);", "expected `,`, found `:`" }, { "permit(principal = User::\"a\",action,resource);", "expected `,`" },
-	{ "permit(principal != User::\"a\",action,resource);", "expected `,`" }, { "permit(principal in [User::\"a\"],action,resource);", "expected an entity" },
-	{ "permit(principal is User == User::\"a\",action,resource);", "expected `,`" }, { "permit(principal is User::\"a\",action,resource);", "expected an entity type" },
-	{ "permit(principal == principal,action,resource);", "expected `::` and a string" }, { "permit(principal == ?resource,action,resource);", "template slot of this variable" },
-	{ "permit(principal is ?principal,action,resource);", "expected an identifier" }, { "permit(principal,action in ?action,resource);", "actions have no template slot" },
-	{ "permit(principal,action is Action,resource);", "an action has no `is`" }, { "permit(principal,action == User::\"x\",resource);", "expected an entity of type Action" },
-	{ "permit(principal,action == Action::X::\"x\",resource);", "expected an entity of type Action" }, { "permit(principal,action == [Action::\"x\"],resource);", "expected an action" },
-	{ "permit(principal,action in [[Action::\"x\"]],resource);", "expected an action" }, { "permit(principal,action in [Action::\"x\", User::\"y\"],resource);", "type Action" },
-	{ "permit(principal,action,resource) when { ?resource == resource };", "expected an operand, found `?resource`" },
-	{ "@a @a permit(principal,action,resource);", "found the same one twice" }, { "@a(1) permit(principal,action,resource);", "expected a string" },
-	{ "@\"a\" permit(principal,action,resource);", "annotation's name" }, { "@a::b permit(principal,action,resource);", "expected `permit`" },
-	{ "permit(principal == __cedar::\"a\",action,resource);", "reserved word" }, { "permit(principal == User::\"\\*\",action,resource);", "expected a valid escape" },
-	{ "permit(principal,action,resource) when {true} /", "expected `when`" }, { "\xef\xbb\xbfpermit(principal,action,resource);", "no token" },
-	{ "permit(principal,action,resource)\xff;", "expected UTF-8 text, found the byte 0xff" }, { "// \xc0\x80", "expected UTF-8" }, { "// \xed\xa0\x80", "expected UTF-8" },
+	{"permit(principal,action,resource)", "expected `when`, `unless` or `;`, found the end of the text"},
+	{"permit(action,principal,resource);", "expected `principal`"},
+	{"permit(principal,action);", "expected `,`"},
+	{"permit(principal,action,resource,context);", "expected `)`"},
+	{"permit(principal,action,resource,,);", "expected `)`"},
+	{"permit();", "expected `principal`"},
+	{"Permit(principal,action,resource);", "expected `permit` or `forbid`"},
+	{"permit(principal,action,resource);;", "expected `permit` or `forbid`"},
+	{"permit(principal,action,resource) where {true};", "expected `when`, `unless` or `;`"},
+	{"permit(principal,action,resource) when {};", "expected an operand"},
+	{"permit(principal,action,resource) when true;", "expected `{`"},
+	{"permit(principal:User,action,resource);", "expected `,`, found `:`"},
+	{"permit(principal = User::\"a\",action,resource);", "expected `,`"},
+	{"permit(principal != User::\"a\",action,resource);", "expected `,`"},
+	{"permit(principal in [User::\"a\"],action,resource);", "expected an entity"},
+	{"permit(principal is User == User::\"a\",action,resource);", "expected `,`"},
+	{"permit(principal is User::\"a\",action,resource);", "expected an entity type"},
+	{"permit(principal == principal,action,resource);", "expected `::` and a string"},
+	{"permit(principal == ?resource,action,resource);", "template slot of this variable"},
+	{"permit(principal is ?principal,action,resource);", "expected an identifier"},
+	{"permit(principal,action in ?action,resource);", "actions have no template slot"},
+	{"permit(principal,action is Action,resource);", "an action has no `is`"},
+	{"permit(principal,action == User::\"x\",resource);", "expected an entity of type Action"},
+	{"permit(principal,action == Action::X::\"x\",resource);", "expected an entity of type Action"},
+	{"permit(principal,action == [Action::\"x\"],resource);", "expected an action"},
+	{"permit(principal,action in [[Action::\"x\"]],resource);", "expected an action"},
+	{"permit(principal,action in [Action::\"x\", User::\"y\"],resource);", "type Action"},
+	{"permit(principal,action,resource) when { ?resource == resource };",
+	 "expected an operand, found `?resource`"},
+	{"@a @a permit(principal,action,resource);", "found the same one twice"},
+	{"@a(1) permit(principal,action,resource);", "expected a string"},
+	{"@\"a\" permit(principal,action,resource);", "annotation's name"},
+	{"@a::b permit(principal,action,resource);", "expected `permit`"},
+	{"permit(principal == __cedar::\"a\",action,resource);", "reserved word"},
+	{"permit(principal == User::\"\\*\",action,resource);", "expected a valid escape"},
+	{"permit(principal,action,resource) when {true} /", "expected `when`"},
+	{"\xef\xbb\xbfpermit(principal,action,resource);", "no token"},
+	{"permit(principal,action,resource)\xff;", "expected UTF-8 text, found the byte 0xff"},
+	{"// \xc0\x80", "expected UTF-8"},
+	{"// \xed\xa0\x80", "expected UTF-8"},
 };
 
 static void policies_parse_or_say_what_is_expected(void **state)
@@ -157,7 +296,8 @@ static void message_names_line_and_column(void **state)
 	assert_string_equal(e.text, "t: line 1, column 49: expected an operand, found `}`");
 }
 
-/* --- nesting --------------------------------------------------------------------------------------------- */
+/* --- nesting ---------------------------------------------------------------------------------------------
+ */
 
 struct text {
 	char *p;
@@ -176,7 +316,7 @@ static void put(struct text *t, const char *s, int times)
 
 static bool nested(const char *open, const char *middle, const char *close, int times, struct err *e)
 {
-	struct text t = { 0 };
+	struct text t = {0};
 	put(&t, "permit(principal, action, resource) when {", 1);
 	put(&t, open, times);
 	put(&t, middle, 1);
@@ -189,12 +329,21 @@ static bool nested(const char *open, const char *middle, const char *close, int 
 
 static void nesting_is_accepted_to_the_limit(void **state)
 {
-	struct err e = { 0 };
+	struct err e = {0};
 	static const struct {
 		const char *open, *middle, *close;
 	} shapes[] = {
-		{ "(", "true", ")" }, { "[", "1", "]" }, { "{a:", "1", "}" }, { "if ", "true", " then true else false" }, { "if true then ", "true", " else false" },
-		{ "if true then true else ", "true", "" }, { "!(", "true", ")" }, { "-(", "1", ")" }, { "[1].contains(", "1", ")" }, { "ip(", "\"1.1.1.1\"", ")" }, { "1 + (", "1", ")" },
+		{"(", "true", ")"},
+		{"[", "1", "]"},
+		{"{a:", "1", "}"},
+		{"if ", "true", " then true else false"},
+		{"if true then ", "true", " else false"},
+		{"if true then true else ", "true", ""},
+		{"!(", "true", ")"},
+		{"-(", "1", ")"},
+		{"[1].contains(", "1", ")"},
+		{"ip(", "\"1.1.1.1\"", ")"},
+		{"1 + (", "1", ")"},
 	};
 	(void)state;
 	for (size_t i = 0; i < N(shapes); i++) {
@@ -209,8 +358,9 @@ static void nesting_is_accepted_to_the_limit(void **state)
 
 static void chains_are_long(void **state)
 {
-	static const char *const links[] = { "true && ", "true || ", "principal.n == 1 && ", "context has a.b || ", "!true && " };
-	struct err e = { 0 };
+	static const char *const links[] = {"true && ", "true || ", "principal.n == 1 && ", "context has a.b || ",
+										"!true && "};
+	struct err e = {0};
 	(void)state;
 	for (size_t i = 0; i < N(links); i++)
 		if (!nested(links[i], "true", "", 20000, &e))
@@ -223,7 +373,7 @@ static void chains_are_long(void **state)
 
 static void size_is_bounded(void **state)
 {
-	struct text t = { 0 };
+	struct text t = {0};
 	struct err e;
 	(void)state;
 	put(&t, " ", (int)LIMIT_POLICY_TEXT_BYTES);
@@ -234,7 +384,7 @@ static void size_is_bounded(void **state)
 	free(t.p);
 }
 
-/* --- printing ----------------------------------------------------------------------------------------------- */
+/* --- printing ----------------------------------------------------------------------------------- */
 
 static void print_all(struct policy_world *w, struct text *out)
 {
@@ -254,7 +404,7 @@ static void print_all(struct policy_world *w, struct text *out)
 static void check_print(const char *text)
 {
 	struct policy_world *w;
-	struct text once = { 0 }, twice = { 0 };
+	struct text once = {0}, twice = {0};
 	struct err e;
 	assert_int_equal(load(text, strlen(text), &w, &e), 0);
 	print_all(w, &once);
@@ -282,13 +432,18 @@ static void printing_reads_back(void **state)
 
 static void printed_form(void **state)
 {
-	static const char text[] = "@id(\"x\")@y permit(principal is U in G::\"g\",action in[Action::\"a\"],resource==?resource)when{((1+2)*3==-(4))&&"
-		"(principal.a[\"b c\"]has d.e||!(context.s like\"a\\**\"))}unless{if(true)then[{\"a\":1}]==[]else(principal is V in[G::\"h\"])};";
-	static const char want[] = "@id(\"x\")\n@y\npermit (principal is U in G::\"g\", action in [Action::\"a\"], resource == ?resource)\n"
+	static const char text[] =
+		"@id(\"x\")@y permit(principal is U in G::\"g\",action "
+		"in[Action::\"a\"],resource==?resource)when{((1+2)*3==-(4))&&"
+		"(principal.a[\"b c\"]has d.e||!(context.s "
+		"like\"a\\**\"))}unless{if(true)then[{\"a\":1}]==[]else(principal is V in[G::\"h\"])};";
+	static const char want[] =
+		"@id(\"x\")\n@y\npermit (principal is U in G::\"g\", action in [Action::\"a\"], resource == "
+		"?resource)\n"
 		"when { (1 + 2) * 3 == -(4) && (principal.a[\"b c\"] has d.e || !(context.s like \"a\\**\")) }\n"
 		"unless { if true then [{a: 1}] == [] else principal is V in [G::\"h\"] };\n";
 	struct policy_world *w;
-	struct text out = { 0 };
+	struct text out = {0};
 	struct err e;
 	(void)state;
 	assert_int_equal(load(text, strlen(text), &w, &e), 0);
@@ -298,12 +453,14 @@ static void printed_form(void **state)
 	free(out.p);
 }
 
-/* --- sets of policies ------------------------------------------------------------------------------------------ */
+/* --- sets of policies --------------------------------------------------------------------------- */
 
 static void load_is_all_or_nothing(void **state)
 {
 	static const char one[] = "@id(\"first\") permit(principal,action,resource);";
-	static const char broken[] = "forbid(principal,action,resource); permit(principal == ?principal,action,resource); permit(principal,action,resource) when { 1 + };";
+	static const char broken[] =
+		"forbid(principal,action,resource); permit(principal == ?principal,action,resource); "
+		"permit(principal,action,resource) when { 1 + };";
 	struct policy_world *w;
 	struct err e;
 	unsigned line, column;
@@ -333,9 +490,12 @@ static void load_is_all_or_nothing(void **state)
 
 static void links_fill_templates(void **state)
 {
-	static const char text[] = "permit(principal == ?principal, action, resource in ?resource); permit(principal,action,resource);";
-	const struct policy_slot p = { "principal", "User", "a", 1 }, r = { "resource", "Folder", "f", 1 }, odd = { "action", "Action", "x", 1 };
-	const struct policy_slot both[] = { p, r }, same[] = { p, p }, three[] = { p, r, odd }, bad_type[] = { p, { "resource", "Fol der", "f", 1 } };
+	static const char text[] =
+		"permit(principal == ?principal, action, resource in ?resource); permit(principal,action,resource);";
+	const struct policy_slot p = {"principal", "User", "a", 1}, r = {"resource", "Folder", "f", 1},
+							 odd = {"action", "Action", "x", 1};
+	const struct policy_slot both[] = {p, r}, same[] = {p, p}, three[] = {p, r, odd},
+							 bad_type[] = {p, {"resource", "Fol der", "f", 1}};
 	struct policy_world *w;
 	struct err e;
 	char *printed;
