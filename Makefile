@@ -146,12 +146,13 @@ $(B)/tests/crash_log: $$(addprefix $(B)/obj/,tests/crash/crash_log.o tests/crash
 	$(if $(V),,@echo "  LINK  $(VARIANT) $(@F)")
 	$(Q)$(CC) $(SAN) -pie $(LDHARD) -o $@ $(filter %.o,$^) $(AUDIT_LIBS) -lcmocka
 
-TEST_PROGRAMS += crash_kill audit_fill
+TEST_PROGRAMS += crash_kill audit_fill audit_process
 $(B)/tests/crash_kill: $(B)/obj/tests/crash/crash_kill.o
 $(B)/tests/audit_fill: $(B)/obj/tests/judges/audit_fill.o
+$(B)/tests/audit_process: $(B)/obj/tests/crash/audit_process.o
 BENCH_PROGRAMS += bench_log
 $(B)/tests/bench_log: $(B)/obj/tests/bench/bench_log.o
-$(addprefix $(B)/tests/,crash_kill audit_fill bench_log): $$(addprefix $(B)/obj/,$$(AUDIT_OBJS) $$(PROTO_CRYPTO) $$(PROTO_OBJS))
+$(addprefix $(B)/tests/,crash_kill audit_fill audit_process bench_log): $$(addprefix $(B)/obj/,$$(AUDIT_OBJS) $$(PROTO_CRYPTO) $$(PROTO_OBJS))
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK  $(VARIANT) $(@F)")
 	$(Q)$(CC) $(SAN) -pie $(LDHARD) -o $@ $(filter %.o,$^) $(AUDIT_LIBS) -lcmocka -lm

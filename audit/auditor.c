@@ -27,6 +27,7 @@
 #include <getopt.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -155,11 +156,12 @@ static int stored_put(struct auditor *a, const struct pending *p, struct err *e)
 
 /* --- one batch ----------------------------------------------------------------------------------- */
 
-/* Makes durable what was received, answers it, and does what can wait. */
-static int commit(struct auditor *a, struct err *e)
+/* Makes durable what was received, answers it (nobody is there when the channel is closed), and does what can
+ * wait. */
+static int commit(struct auditor *a, bool closed, struct err *e)
 {
 	int rc = writer_commit(a->writer, e);
-	for (size_t i = 0; i < a->n_pending && rc == ERR_OK; i++)
+	for (size_t i = 0; i < a->n_pending && rc == ERR_OK && !closed; i++)
 		rc = stored_put(a, &a->pending[i], e);
 	a->n_pending = 0;
 	if (rc == ERR_OK)
@@ -177,7 +179,7 @@ static int on_append(struct auditor *a, const struct frame *f, const struct fram
 	/* Not read, but whoever reads the log later must be able to. */
 	rc = pb_check(&fumehood__record__descriptor, m->record.data, m->record.len, e);
 	if (rc == ERR_OK && (a->n_pending == SEGMENT_BATCH_ENTRIES_MAX || !writer_fits(a->writer, m->record.len)))
-		rc = commit(a, e);
+		rc = commit(a, false, e);
 	if (rc == ERR_OK) {
 		struct pending *q = &a->pending[a->n_pending];
 		rc = writer_add(a->writer, m->record.data, m->record.len, &q->index, e);
@@ -193,7 +195,7 @@ static int on_seal(struct auditor *a, const struct frame *f, const struct frame_
 {
 	int rc = pb_check(&fumehood__seal__descriptor, b->head, b->head_len, e);
 	if (rc == ERR_OK)
-		rc = commit(a, e);
+		rc = commit(a, false, e);
 	if (rc == ERR_OK)
 		rc = writer_seal(a->writer, e);
 	if (rc != ERR_OK)
@@ -225,14 +227,15 @@ static int on_frame(struct auditor *a, const struct frame *f, struct err *e)
 	return err_set(e, ERR_PROTOCOL, "auditor: no handler for %s", msg_name(f->header.kind));
 }
 
-/* Takes all frames that are there. 0: no more for now; ERR_IO "closed": the broker ended. */
-static int drain(struct auditor *a, struct err *e)
+/* Takes all frames that are there. *closed: the broker ended, between two frames. */
+static int drain(struct auditor *a, bool *closed, struct err *e)
 {
 	struct frame f;
 	int rc;
 	while (!a->is_sealed && (rc = frame_rx_read(&a->rx, AUDIT_FD_CHANNEL, &f, e)) != 0) {
+		*closed = rc == ERR_IO && !frame_rx_is_partial(&a->rx);
 		if (rc < 0)
-			return rc;
+			return *closed ? ERR_OK : rc;
 		rc = on_frame(a, &f, e);
 		frame_clear(&f);
 		if (rc != ERR_OK)
@@ -244,7 +247,7 @@ static int drain(struct auditor *a, struct err *e)
 static int serve(struct auditor *a, struct err *e)
 {
 	int rc = ERR_OK, timeout_ms = IDLE_MS;
-	bool more;
+	bool more, closed = false;
 	while (rc == ERR_OK && !a->is_sealed) {
 		struct pollfd p = { AUDIT_FD_CHANNEL, POLLIN, 0 };
 		int n = poll(&p, 1, writer_has_work(a->writer) ? timeout_ms : -1);
@@ -254,13 +257,10 @@ static int serve(struct auditor *a, struct err *e)
 			continue;
 		}
 		timeout_ms = IDLE_MS;
-		rc = drain(a, e);
-		bool ended = rc == ERR_IO && !frame_rx_is_partial(&a->rx);
-		if ((rc == ERR_OK || ended) && a->n_pending) {
-			int committed = commit(a, e);
-			rc = committed != ERR_OK ? committed : rc;
-		}
-		if (ended && rc == ERR_IO) /* without SEAL: the broker died. What it sent is kept. */
+		rc = drain(a, &closed, e);
+		if (rc == ERR_OK && a->n_pending)
+			rc = commit(a, closed, e);
+		if (rc == ERR_OK && closed) /* without SEAL: the broker died. What it sent is kept. */
 			return writer_seal(a->writer, e);
 	}
 	return rc;
@@ -410,6 +410,11 @@ static int run(struct auditor *a, struct err *e)
 	struct writer_opened info;
 	struct writer_conf c = { NULL, NULL, &a->key, a->opt.segment_bytes, stamp, &a->stamp };
 	int rc;
+	/* A key that ends a service from the terminal reaches the whole group. This process ends when its channel
+	 * does, after the broker has said its last word. */
+	static const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE };
+	for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
+		signal(ignored[i], SIG_IGN);
 	boot_id_read(a->stamp.boot_id);
 	priority_raise();
 	if (!(a->log = store_posix_new(AUDIT_FD_LOG)) || !(a->state = store_posix_new(AUDIT_FD_STATE)))
