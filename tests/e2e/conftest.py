@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every test runs twice: as root and as an ordinary user (once, when the suite itself runs unprivileged)."""
+"""Every test runs twice: as root and as an ordinary user (once, when the suite itself runs unprivileged).
+
+FUMEHOOD_WHO=root or =user runs one half: tests/check.d runs both at the same time.
+"""
 import itertools
 import os
 import shutil
@@ -15,7 +18,7 @@ import house as house_module  # noqa: E402
 import catalog  # noqa: E402
 
 BUILD = os.path.abspath(os.environ.get("FUMEHOOD_BUILD") or os.path.join(house_module.ROOT, "build", "release"))
-WHO = ["root", "user"] if os.getuid() == 0 else ["user"]
+WHO = os.environ.get("FUMEHOOD_WHO", "root user" if os.getuid() == 0 else "user").split()
 VPY = os.path.join(house_module.ROOT, "build", "venv", "bin", "python3")
 _number = itertools.count()
 

@@ -146,11 +146,22 @@ def test_flipped_bytes_never_hurt(house):
     assert sum(ends.values()) == 25
 
 
+def numbers_in(text):
+    return [word for word in text.replace(",", " ").replace(":", " ").split() if word.isdigit()]
+
+
 def test_memory_limit_is_a_refusal_with_both_numbers(house):
     path = model_or_skip("ppocr_det")
+    x = {"x": np.zeros((1, 3, 640, 640), np.float32)}
     house.broker()
     with house.client() as c:
-        with pytest.raises(Refused) as e:
-            c.open(path, memory_bytes=8 << 20)
-        assert e.value.code in ("limit", "memory"), e.value
-        assert sum(word.strip(".,;:()").isdigit() for word in e.value.text.split()) >= 2, e.value.text
+        with pytest.raises(Refused) as e:           # too little to load it
+            c.open(path, memory_bytes=4 << 20)
+        assert e.value.code == "limit" and len(numbers_in(e.value.text)) >= 2, e.value
+        with pytest.raises(Refused) as e:           # too little for the request
+            c.infer(x, handle=c.open(path, memory_bytes=8 << 20)["handle"])
+        assert e.value.code == "limit" and len(numbers_in(e.value.text)) >= 2, e.value
+        with pytest.raises(Refused) as e:           # too little for what the request needs on the way
+            c.infer(x, handle=c.open(path, memory_bytes=32 << 20)["handle"])
+        assert e.value.code == "limit" and len(numbers_in(e.value.words["error"])) >= 2, e.value.words
+        c.infer(x, handle=c.open(path, memory_bytes=256 << 20)["handle"])
