@@ -115,6 +115,8 @@ POLICY_FUZZERS := fuzz_policy_text fuzz_policy_entities fuzz_policy_schema
 FUZZERS += $(POLICY_FUZZERS)
 $(foreach t,$(POLICY_FUZZERS),$(eval $(t)_OBJS := $(POLICY_OBJS) $(PROTO_CORE)))
 $(foreach t,$(POLICY_FUZZERS),$(eval $(t)_LIBS := -ljansson))
+TEST_PROGRAMS += policy_tool
+BENCH_PROGRAMS += bench_policy
 POLICY_TOOL_OBJS := tests/judges/cedar_tool.o $(POLICY_OBJS) $(PROTO_CORE)
 POLICY_BENCH_OBJS := tests/bench/bench_policy.o $(POLICY_OBJS) $(PROTO_CORE)
 
@@ -250,11 +252,20 @@ BLAS_OBJS := $(addprefix sandbox/inside/engine/kernels/,blas.o blas_wrap.o)
 BLAS_LINK := -Wl,--wrap=blas_memory_alloc,--wrap=blas_memory_free,--wrap=malloc,--wrap=free \
              /usr/lib/x86_64-linux-gnu/openblas-serial/libopenblas.a
 KERNEL_TESTS := unit_kernels_pool unit_kernels_math unit_kernels_gemm unit_kernels_conv
-UNIT_TESTS += unit_kernels_blas
+# The AVX2 core on a better processor: tests and benchmarks only.
+BLAS_AVX2_OBJS := $(addprefix sandbox/inside/engine/kernels/,blas_avx2.o blas_wrap.o)
+$(KERNEL_DIR)/blas_avx2.o: sandbox/inside/engine/kernels/blas.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -DBLAS_LEVEL=LEVEL_AVX2 -c -o $@ $<
+UNIT_TESTS += unit_kernels_blas unit_kernels_blas_avx2
 unit_kernels_blas_OBJS = $(KERNEL_OBJS) $(BLAS_OBJS)
 unit_kernels_blas_LIBS = $(BLAS_LINK)
-BENCH_PROGRAMS += bench_kernels
+unit_kernels_blas_avx2_OBJS = $(KERNEL_OBJS) $(BLAS_AVX2_OBJS)
+unit_kernels_blas_avx2_LIBS = $(BLAS_LINK)
+BENCH_PROGRAMS += bench_kernels bench_kernels_avx2
 $(B)/tests/bench_kernels: $(addprefix $(B)/obj/,tests/bench/bench_kernels.o $(KERNEL_OBJS) $(BLAS_OBJS))
+$(B)/tests/bench_kernels_avx2: $(addprefix $(B)/obj/,tests/bench/bench_kernels.o $(KERNEL_OBJS) $(BLAS_AVX2_OBJS))
+$(B)/tests/bench_kernels $(B)/tests/bench_kernels_avx2:
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK  $(VARIANT) $(@F)")
 	$(Q)$(CC) $(SAN) -pthread -pie $(LDHARD) -o $@ $(filter %.o,$^) $(BLAS_LINK) -lm
