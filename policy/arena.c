@@ -21,7 +21,7 @@ struct arena_chunk {
 
 void arena_init(struct arena *a, size_t max_bytes)
 {
-	*a = (struct arena){ .max_bytes = max_bytes };
+	*a = (struct arena){.max_bytes = max_bytes};
 }
 
 void arena_free(struct arena *a)
@@ -104,7 +104,7 @@ char *arena_copy(struct arena *a, const void *src, size_t len)
 
 struct arena_mark arena_mark(const struct arena *a)
 {
-	return (struct arena_mark){ a->cur, a->cur ? a->cur->used : 0 };
+	return (struct arena_mark){a->cur, a->cur ? a->cur->used : 0};
 }
 
 void arena_rewind(struct arena *a, struct arena_mark m)

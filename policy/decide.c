@@ -28,7 +28,7 @@ static bool note_failed(struct verdicts *v, uint32_t policy, const struct fault 
 {
 	if (!grow((void **)&v->failed, v->n_failed, &v->cap_failed, sizeof *v->failed))
 		return false;
-	v->failed[v->n_failed++] = (struct failed){ policy, *f };
+	v->failed[v->n_failed++] = (struct failed){policy, *f};
 	return true;
 }
 
@@ -109,7 +109,8 @@ static bool list_errors(const struct policy_request *r, struct verdicts *v, stru
 			continue;
 		if (!grow((void **)&v->errors, n, &v->cap_errors, sizeof *v->errors))
 			return false;
-		v->errors[n++] = (struct policy_error){ f->policy, r->w->pol[f->policy].forbid, f->fault.at, f->fault.text };
+		v->errors[n++] =
+			(struct policy_error){f->policy, r->w->pol[f->policy].forbid, f->fault.at, f->fault.text};
 		out->deny_by_error = out->deny_by_error || r->w->pol[f->policy].forbid;
 	}
 	out->errors = v->errors;
@@ -120,7 +121,7 @@ static bool list_errors(const struct policy_request *r, struct verdicts *v, stru
 int policy_decide(struct policy_request *r, enum policy_mode mode, struct policy_result *out, struct err *e)
 {
 	struct verdicts *v = &r->verdicts;
-	*out = (struct policy_result){ 0 };
+	*out = (struct policy_result){0};
 	int rc = check_facts(r, e);
 	if (rc)
 		return rc;
@@ -132,7 +133,7 @@ int policy_decide(struct policy_request *r, enum policy_mode mode, struct policy
 		return err_set(e, ERR_LIMIT, "the decision needs more work or memory than one is allowed");
 	sort_numbers(v->list[0], &v->n[0]);
 	sort_numbers(v->list[1], &v->n[1]);
-	struct policy_result res = { 0 };
+	struct policy_result res = {0};
 	if (v->n_failed && !list_errors(r, v, &res))
 		return err_set(e, ERR_NOMEM, "no memory for the errors of a decision");
 	res.deny_by_error = res.deny_by_error && mode == POLICY_STRICT;

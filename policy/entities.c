@@ -42,7 +42,7 @@ bool entity_is_parent(const struct entity_table *t, const struct uid *u)
 
 static bool table_grow(struct entity_table *t)
 {
-	struct entity_table bigger = { NULL, t->n, t->size ? t->size * 2 : 64 };
+	struct entity_table bigger = {NULL, t->n, t->size ? t->size * 2 : 64};
 	bigger.slot = calloc(bigger.size, sizeof(struct entity *));
 	if (!bigger.slot)
 		return false;
@@ -73,12 +73,12 @@ static void table_restore(struct policy_world *w, struct entity_table *old)
 {
 	free(w->entities.slot);
 	w->entities = *old;
-	*old = (struct entity_table){ 0 };
+	*old = (struct entity_table){0};
 }
 
 static bool table_copy(const struct entity_table *t, struct entity_table *out)
 {
-	*out = (struct entity_table){ NULL, t->n, t->size };
+	*out = (struct entity_table){NULL, t->n, t->size};
 	if (!t->size)
 		return true;
 	out->slot = malloc(t->size * sizeof(struct entity *));
@@ -133,7 +133,8 @@ static int read_parents(const struct loading *g, json_t *list, struct entity *en
 	size_t n = json_array_size(list);
 	bool action = type_is_action(&en->uid->type);
 	if (n > LIMIT_ANCESTORS)
-		return err_set(g->e, ERR_LIMIT, "%s: %zu parents, at most %d are allowed", g->r.doc->name, n, LIMIT_ANCESTORS);
+		return err_set(g->e, ERR_LIMIT, "%s: %zu parents, at most %d are allowed", g->r.doc->name, n,
+					   LIMIT_ANCESTORS);
 	en->parents = arena_alloc(&g->w->arena, n, sizeof(struct uid *));
 	if (!en->parents)
 		return no_memory(g);
@@ -162,8 +163,8 @@ static bool same_parents(const struct entity *a, const struct entity *b)
 
 static bool same_record(const struct rec *a, const struct rec *b)
 {
-	struct fuel f = { LIMIT_EVAL_FUEL };
-	const struct val x = { .kind = VAL_RECORD, .rec = a }, y = { .kind = VAL_RECORD, .rec = b };
+	struct fuel f = {LIMIT_EVAL_FUEL};
+	const struct val x = {.kind = VAL_RECORD, .rec = a}, y = {.kind = VAL_RECORD, .rec = b};
 	return val_cmp(&x, &y, &f) == 0;
 }
 
@@ -183,37 +184,43 @@ static int add(const struct loading *g, const struct entity *en)
 
 static int check_keys(const struct loading *g, json_t *node)
 {
-	static const char *const known[] = { "uid", "attrs", "parents", "tags" };
+	static const char *const known[] = {"uid", "attrs", "parents", "tags"};
 	const char *key;
 	json_t *value;
 	char text[80];
-	json_object_foreach(node, key, value) {
+	json_object_foreach(node, key, value)
+	{
 		size_t i = 0;
 		while (i < 4 && strcmp(known[i], key) != 0)
 			i++;
 		if (i < 4)
 			continue;
 		err_escape(text, sizeof text, key, strlen(key));
-		return err_set(g->e, ERR_CONFIG, "%s: expected uid, attrs, parents or tags, found `%s`", g->r.doc->name, text);
+		return err_set(g->e, ERR_CONFIG, "%s: expected uid, attrs, parents or tags, found `%s`",
+					   g->r.doc->name, text);
 	}
 	return ERR_OK;
 }
 
 static int read_entity(const struct loading *g, json_t *node)
 {
-	struct entity en = { 0 };
+	struct entity en = {0};
 	struct val attrs, tags;
-	struct json_hint of_attrs = { 0 }, of_tags = { .values = true };
+	struct json_hint of_attrs = {0}, of_tags = {.values = true};
 	json_t *t = json_object_get(node, "tags");
 	int rc;
-	if (!json_is_object(node) || !json_object_get(node, "uid") || !json_is_object(json_object_get(node, "attrs")) ||
-		!json_is_array(json_object_get(node, "parents")) || (t && !json_is_object(t)))
-		return fail(g, "expected an object with uid, attrs (an object), parents (a list) and perhaps tags (an object)");
+	if (!json_is_object(node) || !json_object_get(node, "uid") ||
+		!json_is_object(json_object_get(node, "attrs")) || !json_is_array(json_object_get(node, "parents")) ||
+		(t && !json_is_object(t)))
+		return fail(
+			g,
+			"expected an object with uid, attrs (an object), parents (a list) and perhaps tags (an object)");
 	if (g->r.mode == POLICY_STRICT && (rc = check_keys(g, node)))
 		return rc;
 	if ((rc = json_uid(&g->r, json_object_get(node, "uid"), &en.uid, g->e)))
 		return rc;
-	const struct schema_entity *declared = g->w->schema ? schema_find_entity(g->w->schema, &en.uid->type) : NULL;
+	const struct schema_entity *declared =
+		g->w->schema ? schema_find_entity(g->w->schema, &en.uid->type) : NULL;
 	if (declared) {
 		of_attrs.type = &declared->shape;
 		of_tags.type = declared->has_tags ? &declared->tags : NULL;
@@ -235,7 +242,8 @@ static int read_entity(const struct loading *g, json_t *node)
 static int name_entity(const struct loading *g, size_t i, json_t *node)
 {
 	json_t *uid = json_object_get(node, "uid"), *inner = json_object_get(uid, "__entity");
-	json_t *type = json_object_get(inner ? inner : uid, "type"), *id = json_object_get(inner ? inner : uid, "id");
+	json_t *type = json_object_get(inner ? inner : uid, "type"),
+		   *id = json_object_get(inner ? inner : uid, "id");
 	char t[80], s[80];
 	if (!json_is_string(type) || !json_is_string(id))
 		return err_prefix(g->e, "entity %zu of the list", i + 1);
@@ -250,16 +258,14 @@ static int read_list(const struct loading *g, json_t *root)
 	size_t i;
 	if (!json_is_array(root))
 		return fail(g, "expected a list of entities");
-	json_array_foreach(root, i, node)
-		if (read_entity(g, node))
-			return name_entity(g, i, node);
+	json_array_foreach(root, i, node) if (read_entity(g, node)) return name_entity(g, i, node);
 	return ERR_OK;
 }
 
 int policy_load_entities(struct policy_world *w, const char *name, const char *text, size_t len,
-	enum policy_mode mode, struct err *e)
+						 enum policy_mode mode, struct err *e)
 {
-	struct fuel fuel = { UINT64_MAX }; /* files are read once, before requests */
+	struct fuel fuel = {UINT64_MAX}; /* files are read once, before requests */
 	struct arena_mark m = arena_mark(&w->arena);
 	const struct intern_mark names = intern_mark(&w->names);
 	struct entity_table old;
@@ -269,7 +275,7 @@ int policy_load_entities(struct policy_world *w, const char *name, const char *t
 	if (!table_copy(&w->entities, &old))
 		return err_set(e, ERR_NOMEM, "%s: no memory for entities", name);
 	int rc = json_read(name, text, len, &doc, e);
-	struct loading g = { w, { &doc, &w->arena, &w->names, &w->names, &fuel, mode }, e };
+	struct loading g = {w, {&doc, &w->arena, &w->names, &w->names, &fuel, mode}, e};
 	if (!rc)
 		rc = read_list(&g, doc.root);
 	if (rc) {
@@ -424,7 +430,7 @@ static int enter(struct closing *c, struct entity *en)
 	if (rc)
 		return rc;
 	en->mark = 1;
-	c->path[c->n_path++] = (struct step){ en, 0 };
+	c->path[c->n_path++] = (struct step){en, 0};
 	return ERR_OK;
 }
 
@@ -454,7 +460,7 @@ static bool mark_parents(struct policy_world *w, const struct entity *en)
 {
 	for (uint32_t i = 0; i < en->n_parents; i++) {
 		struct entity *parent = *slot_of(&w->entities, en->parents[i]);
-		const struct entity ghost = { .uid = en->parents[i], .ghost = true, .mark = 2 };
+		const struct entity ghost = {.uid = en->parents[i], .ghost = true, .mark = 2};
 		if (!parent)
 			parent = entity_add(w, &ghost);
 		if (!parent)
@@ -467,8 +473,8 @@ static bool mark_parents(struct policy_world *w, const struct entity *en)
 
 int entities_close(struct policy_world *w, struct err *e)
 {
-	struct closing c = { .w = w, .e = e };
-	struct entity_table all = { 0 };
+	struct closing c = {.w = w, .e = e};
+	struct entity_table all = {0};
 	int rc = ERR_OK;
 	for (uint32_t i = 0; !rc && i < w->entities.size; i++)
 		if (w->entities.slot[i])

@@ -46,8 +46,8 @@ static bool fail_made(struct machine *m, const struct op *o, enum val_made why)
 	return fail(m, o, "%s", val_made_text(why));
 }
 
-static bool fail_entity(struct machine *m, const struct op *o, const struct uid *u, const char *what, const char *name,
-	size_t len)
+static bool fail_entity(struct machine *m, const struct op *o, const struct uid *u, const char *what,
+						const char *name, size_t len)
 {
 	char type[64], id[64], text[48] = "";
 	err_escape(type, sizeof type, u->type.p, u->type.len);
@@ -147,7 +147,7 @@ static bool do_record(struct machine *m, const struct op *o)
 	if (!f)
 		return fail_made(m, o, VAL_NO_MEMORY);
 	for (uint32_t i = 0; i < k->n; i++)
-		f[i] = (struct field){ k->name[i], m->sp[i] };
+		f[i] = (struct field){k->name[i], m->sp[i]};
 	enum val_made why = rec_make(&m->r->arena, f, k->n, &out);
 	if (why)
 		return fail_made(m, o, why);
@@ -158,8 +158,11 @@ static bool do_record(struct machine *m, const struct op *o)
 static bool do_call(struct machine *m, const struct op *o)
 {
 	m->sp -= o->b;
-	struct ext_call c = { .arena = &m->r->arena, .args = m->sp, .n_args = o->b, .msg = m->fault->text,
-		.msg_cap = sizeof m->fault->text };
+	struct ext_call c = {.arena = &m->r->arena,
+						 .args = m->sp,
+						 .n_args = o->b,
+						 .msg = m->fault->text,
+						 .msg_cap = sizeof m->fault->text};
 	m->fault->at = o->at;
 	if (!ext_run(o->a, &c))
 		return c.no_memory ? fail_made(m, o, VAL_NO_MEMORY) : false;
@@ -466,7 +469,7 @@ static bool do_get_tag(struct machine *m, const struct op *o)
 	return true;
 }
 
-/* --- strings and sets ------------------------------------------------------------------------------------ */
+/* --- strings and sets --------------------------------------------------------------------------- */
 
 /* Two pointers and the place to go back to: the last wildcard and what it has swallowed so far. */
 static bool matches(const char *s, size_t n, const struct pattern *p, struct fuel *f)
@@ -501,7 +504,7 @@ static bool do_like(struct machine *m, const struct op *o)
 static bool do_contains(struct machine *m, const struct op *o)
 {
 	return want(m, o, &m->sp[-2], VAL_SET) &&
-		give_bool(m, 2, set_has(m->sp[-2].set, &m->sp[-1], &m->r->fuel));
+		   give_bool(m, 2, set_has(m->sp[-2].set, &m->sp[-1], &m->r->fuel));
 }
 
 static bool two_sets(struct machine *m, const struct op *o)
@@ -534,19 +537,49 @@ static bool do_is_empty(struct machine *m, const struct op *o)
 	return want(m, o, &m->sp[-1], VAL_SET) && give_bool(m, 1, m->sp[-1].set->n == 0);
 }
 
-/* --- the loop --------------------------------------------------------------------------------------------- */
+/* --- the loop ----------------------------------------------------------------------------------- */
 
 static bool (*const handlers[OP__MAX])(struct machine *m, const struct op *o) = {
-	[OP_BOOL] = do_bool, [OP_LONG] = do_long, [OP_STRING] = do_string, [OP_ENTITY] = do_entity,
-	[OP_VAR] = do_var, [OP_BEGIN] = do_begin, [OP_CONST] = do_const, [OP_SET] = do_set,
-	[OP_RECORD] = do_record, [OP_CALL] = do_call, [OP_NOT] = do_not, [OP_NEG] = do_neg,
-	[OP_EQ] = do_eq, [OP_NE] = do_ne, [OP_LT] = do_lt, [OP_LE] = do_le, [OP_GT] = do_gt, [OP_GE] = do_ge,
-	[OP_IN] = do_in, [OP_ADD] = do_add, [OP_SUB] = do_sub, [OP_MUL] = do_mul,
-	[OP_AND_LEFT] = do_and_left, [OP_AND] = do_and, [OP_OR_LEFT] = do_or_left, [OP_OR] = do_or,
-	[OP_IF] = do_if, [OP_THEN] = do_then, [OP_ELSE] = do_else, [OP_GET] = do_get, [OP_HAS] = do_has,
-	[OP_LIKE] = do_like, [OP_IS] = do_is, [OP_IS_LEFT] = do_is_left, [OP_IS_IN] = do_is_in,
-	[OP_CONTAINS] = do_contains, [OP_CONTAINS_ALL] = do_contains_all,
-	[OP_CONTAINS_ANY] = do_contains_any, [OP_IS_EMPTY] = do_is_empty, [OP_HAS_TAG] = do_has_tag,
+	[OP_BOOL] = do_bool,
+	[OP_LONG] = do_long,
+	[OP_STRING] = do_string,
+	[OP_ENTITY] = do_entity,
+	[OP_VAR] = do_var,
+	[OP_BEGIN] = do_begin,
+	[OP_CONST] = do_const,
+	[OP_SET] = do_set,
+	[OP_RECORD] = do_record,
+	[OP_CALL] = do_call,
+	[OP_NOT] = do_not,
+	[OP_NEG] = do_neg,
+	[OP_EQ] = do_eq,
+	[OP_NE] = do_ne,
+	[OP_LT] = do_lt,
+	[OP_LE] = do_le,
+	[OP_GT] = do_gt,
+	[OP_GE] = do_ge,
+	[OP_IN] = do_in,
+	[OP_ADD] = do_add,
+	[OP_SUB] = do_sub,
+	[OP_MUL] = do_mul,
+	[OP_AND_LEFT] = do_and_left,
+	[OP_AND] = do_and,
+	[OP_OR_LEFT] = do_or_left,
+	[OP_OR] = do_or,
+	[OP_IF] = do_if,
+	[OP_THEN] = do_then,
+	[OP_ELSE] = do_else,
+	[OP_GET] = do_get,
+	[OP_HAS] = do_has,
+	[OP_LIKE] = do_like,
+	[OP_IS] = do_is,
+	[OP_IS_LEFT] = do_is_left,
+	[OP_IS_IN] = do_is_in,
+	[OP_CONTAINS] = do_contains,
+	[OP_CONTAINS_ALL] = do_contains_all,
+	[OP_CONTAINS_ANY] = do_contains_any,
+	[OP_IS_EMPTY] = do_is_empty,
+	[OP_HAS_TAG] = do_has_tag,
 	[OP_GET_TAG] = do_get_tag,
 };
 
@@ -568,10 +601,10 @@ static bool run(struct machine *m, const struct op *first, const struct op *end)
 
 enum truth eval_policy(struct policy_request *r, const struct policy *p, struct fault *f)
 {
-	struct machine m = { .r = r, .fault = f };
+	struct machine m = {.r = r, .fault = f};
 	for (uint32_t i = 0; i < p->n_clauses; i++) {
 		const struct clause *c = &p->clauses[i];
-		const struct op *first = p->code + c->first, last = { .at = c->at };
+		const struct op *first = p->code + c->first, last = {.at = c->at};
 		if (!run(&m, first, first + c->n) || !want(&m, &last, &r->stack[0], VAL_BOOL))
 			return TRUTH_ERROR;
 		if ((r->stack[0].i != 0) == c->unless)

@@ -26,14 +26,14 @@
 #include <string.h>
 
 enum frame_kind {
-	F_CLAUSE,  /* the whole expression */
+	F_CLAUSE, /* the whole expression */
 	F_PAREN,
 	F_SET,
 	F_RECORD,
-	F_CALL,    /* function or method arguments */
-	F_IF,      /* op: 0 in the condition, 1 after then, 2 after else */
-	F_UNARY,   /* op, n times */
-	F_BINARY,  /* op, level; OP__MAX: a relation without a right operand that is complete */
+	F_CALL,   /* function or method arguments */
+	F_IF,     /* op: 0 in the condition, 1 after then, 2 after else */
+	F_UNARY,  /* op, n times */
+	F_BINARY, /* op, level; OP__MAX: a relation without a right operand that is complete */
 };
 
 enum level { LEVEL_NONE, LEVEL_OR, LEVEL_AND, LEVEL_RELATION, LEVEL_ADD, LEVEL_MULT };
@@ -44,17 +44,17 @@ struct frame {
 	uint8_t level;
 	bool may_close; /* right after the opening bracket or a comma */
 	uint32_t at;
-	uint32_t n;        /* elements, arguments or signs so far */
-	uint32_t code;     /* F_SET, F_RECORD, F_CALL: its OP_BEGIN; F_IF, F_BINARY: the jump to patch */
-	uint32_t key_base; /* F_RECORD: first of its keys */
-	int fn;            /* F_CALL: extension function, or -1 - row of a built-in method */
+	uint32_t n;            /* elements, arguments or signs so far */
+	uint32_t code;         /* F_SET, F_RECORD, F_CALL: its OP_BEGIN; F_IF, F_BINARY: the jump to patch */
+	uint32_t key_base;     /* F_RECORD: first of its keys */
+	int fn;                /* F_CALL: extension function, or -1 - row of a built-in method */
 	struct type_ref *type; /* of OP_IS_IN: gets the jump */
 };
 
 static const struct {
 	uint8_t pops, pushes;
 } effects[] = {
-#define OP_EFFECT(sym, pops, pushes) { pops, pushes },
+#define OP_EFFECT(sym, pops, pushes) {pops, pushes},
 	OP_TABLE(OP_EFFECT)
 #undef OP_EFFECT
 };
@@ -68,7 +68,8 @@ static int emit(struct parser *p, struct op o, uint32_t extra)
 	if (rc)
 		return rc;
 	if (++p->n_nodes > LIMIT_POLICY_NODES)
-		return lex_fail(&p->lex, o.at, p->e, "the policy has more than %d parts; split it", LIMIT_POLICY_NODES);
+		return lex_fail(&p->lex, o.at, p->e, "the policy has more than %d parts; split it",
+						LIMIT_POLICY_NODES);
 	p->ops[p->n_ops++] = o;
 	p->depth = p->depth - effects[o.code].pops - extra + effects[o.code].pushes;
 	if (p->depth > p->max_depth)
@@ -78,13 +79,13 @@ static int emit(struct parser *p, struct op o, uint32_t extra)
 
 static int emit_simple(struct parser *p, enum op_code code, uint32_t at)
 {
-	return emit(p, (struct op){ .code = (uint8_t)code, .at = at }, 0);
+	return emit(p, (struct op){.code = (uint8_t)code, .at = at}, 0);
 }
 
 /* s is interned, as all that the parser reads. */
 static int emit_str(struct parser *p, enum op_code code, uint32_t at, const struct str *s)
 {
-	return emit(p, (struct op){ .code = (uint8_t)code, .at = at, .str = intern_find_str(p->names, s) }, 0);
+	return emit(p, (struct op){.code = (uint8_t)code, .at = at, .str = intern_find_str(p->names, s)}, 0);
 }
 
 /* The jump at index from now leads to the operation that comes next. */
@@ -113,7 +114,7 @@ static int push(struct parser *p, struct frame f)
 	p->n_brackets += nests(f.kind);
 	if (p->n_brackets > LIMIT_POLICY_DEPTH)
 		return lex_fail(&p->lex, f.at, p->e, "too deep: more than %d brackets and ifs inside one another",
-			LIMIT_POLICY_DEPTH);
+						LIMIT_POLICY_DEPTH);
 	p->frames[p->n_frames++] = f;
 	return ERR_OK;
 }
@@ -179,7 +180,7 @@ static bool const_at(const struct parser *p, uint32_t *i, struct val *v)
  * there, as the language says. */
 static bool const_make(struct parser *p, const struct frame *f, const struct op *last, struct val *out)
 {
-	struct fuel fuel = { LIMIT_EVAL_FUEL };
+	struct fuel fuel = {LIMIT_EVAL_FUEL};
 	char msg[8];
 	uint32_t i = f->code + 1, n = 0;
 	struct val *vals = arena_alloc(&p->scratch, f->n, sizeof *vals);
@@ -195,10 +196,10 @@ static bool const_make(struct parser *p, const struct frame *f, const struct op 
 		return set_make(p->arena, vals, n, &fuel, out) == VAL_MADE;
 	if (last->code == OP_RECORD) {
 		for (uint32_t k = 0; k < n; k++)
-			fields[k] = (struct field){ last->keys->name[k], vals[k] };
+			fields[k] = (struct field){last->keys->name[k], vals[k]};
 		return rec_make(p->arena, fields, n, out) == VAL_MADE;
 	}
-	struct ext_call c = { .arena = p->arena, .args = vals, .n_args = n, .msg = msg, .msg_cap = sizeof msg };
+	struct ext_call c = {.arena = p->arena, .args = vals, .n_args = n, .msg = msg, .msg_cap = sizeof msg};
 	bool made = ext_run(last->a, &c);
 	*out = c.out;
 	return made;
@@ -221,7 +222,7 @@ static int emit_end(struct parser *p, const struct frame *f, struct op o)
 	struct constant *c = arena_alloc(p->arena, 1, sizeof *c);
 	if (!c)
 		return parse_no_memory(p);
-	*c = (struct constant){ v, p->n_ops - f->code };
+	*c = (struct constant){v, p->n_ops - f->code};
 	p->ops[f->code].code = OP_CONST;
 	p->ops[f->code].constant = c;
 	return ERR_OK;
@@ -251,11 +252,11 @@ static int operand_int(struct parser *p, bool minus)
 	bool over = false;
 	for (uint32_t i = 0; i < t.len; i++)
 		over |= __builtin_mul_overflow(v, 10, &v) ||
-			__builtin_add_overflow(v, (uint64_t)(l->text[t.at + i] - '0'), &v);
+				__builtin_add_overflow(v, (uint64_t)(l->text[t.at + i] - '0'), &v);
 	if (over || v > (uint64_t)INT64_MAX + minus)
 		return lex_expected(l, "an integer from -9223372036854775808 to 9223372036854775807", p->e);
 	lex_next(l);
-	return emit(p, (struct op){ .code = OP_LONG, .at = t.at, .i = (int64_t)(minus ? 0 - v : v) }, 0);
+	return emit(p, (struct op){.code = OP_LONG, .at = t.at, .i = (int64_t)(minus ? 0 - v : v)}, 0);
 }
 
 /* A run of one sign. A minus that stands directly before a plain number belongs to the number. */
@@ -272,10 +273,13 @@ static int operand_sign(struct parser *p, bool *want)
 	if (n > 4)
 		return lex_fail(l, sign.at, p->e, "expected at most four `!` or `-` in a row, found %u", n);
 	enum lex_tok after = lex_peek(l).kind;
-	bool number = sign.kind == TOK_MINUS && l->tok.kind == TOK_INT && after != TOK_DOT && after != TOK_LBRACKET;
+	bool number =
+		sign.kind == TOK_MINUS && l->tok.kind == TOK_INT && after != TOK_DOT && after != TOK_LBRACKET;
 	n -= number;
-	rc = n ? push(p, (struct frame){ .kind = F_UNARY, .op = sign.kind == TOK_NOT ? OP_NOT : OP_NEG, .n = n,
-			.at = sign.at }) : ERR_OK;
+	rc = n ? push(p,
+				  (struct frame){
+					  .kind = F_UNARY, .op = sign.kind == TOK_NOT ? OP_NOT : OP_NEG, .n = n, .at = sign.at})
+		   : ERR_OK;
 	if (!number || rc)
 		return rc;
 	if ((rc = operand_int(p, true)))
@@ -286,8 +290,12 @@ static int operand_sign(struct parser *p, bool *want)
 static int open_list(struct parser *p, enum frame_kind kind, int fn, bool begin)
 {
 	uint32_t at = p->lex.tok.at;
-	struct frame f = { .kind = (uint8_t)kind, .may_close = true, .at = at, .code = p->n_ops, .fn = fn,
-		.key_base = p->n_keys };
+	struct frame f = {.kind = (uint8_t)kind,
+					  .may_close = true,
+					  .at = at,
+					  .code = p->n_ops,
+					  .fn = fn,
+					  .key_base = p->n_keys};
 	lex_next(&p->lex);
 	int rc = push(p, f);
 	return rc || !begin ? rc : emit_simple(p, OP_BEGIN, at);
@@ -319,8 +327,9 @@ static int open_function(struct parser *p, const struct str *name, uint32_t at)
 	char text[80];
 	if (fn < 0 || ext_row(fn)->method) {
 		err_escape(text, sizeof text, name->p, name->len);
-		return lex_fail(&p->lex, at, p->e, "expected one of the functions ip, decimal, datetime, duration, found %s`%s`",
-			fn < 0 ? "" : "the method ", text);
+		return lex_fail(&p->lex, at, p->e,
+						"expected one of the functions ip, decimal, datetime, duration, found %s`%s`",
+						fn < 0 ? "" : "the method ", text);
 	}
 	return open_list(p, F_CALL, fn, true);
 }
@@ -337,7 +346,7 @@ static int operand_name(struct parser *p, bool *want)
 	if (is_entity) {
 		const struct uid *u;
 		if ((rc = parse_uid(p, &name, &u)) ||
-			(rc = emit(p, (struct op){ .code = OP_ENTITY, .at = t.at, .uid = u }, 0)))
+			(rc = emit(p, (struct op){.code = OP_ENTITY, .at = t.at, .uid = u}, 0)))
 			return rc;
 		return postfix(p, want);
 	}
@@ -345,13 +354,15 @@ static int operand_name(struct parser *p, bool *want)
 		return open_function(p, &name, t.at);
 	for (uint8_t v = 0; v < VAR__MAX; v++)
 		if (str_is(&name, var_names[v])) {
-			rc = emit(p, (struct op){ .code = OP_VAR, .a = v, .at = t.at }, 0);
+			rc = emit(p, (struct op){.code = OP_VAR, .a = v, .at = t.at}, 0);
 			return rc ? rc : postfix(p, want);
 		}
 	char text[80];
 	err_escape(text, sizeof text, name.p, name.len);
-	return lex_fail(&p->lex, t.at, p->e, "expected principal, action, resource, context, an entity or a function, "
-		"found the name `%s`", text);
+	return lex_fail(&p->lex, t.at, p->e,
+					"expected principal, action, resource, context, an entity or a function, "
+					"found the name `%s`",
+					text);
 }
 
 static int operand_word(struct parser *p, bool *want)
@@ -363,12 +374,12 @@ static int operand_word(struct parser *p, bool *want)
 	if (t.word == WORD_IF && nests(top(p)->kind)) {
 		lex_next(&p->lex);
 		top(p)->may_close = false;
-		return push(p, (struct frame){ .kind = F_IF, .at = t.at });
+		return push(p, (struct frame){.kind = F_IF, .at = t.at});
 	}
 	if (t.word != WORD_TRUE && t.word != WORD_FALSE)
 		return lex_expected(&p->lex, "an operand", p->e);
 	lex_next(&p->lex);
-	rc = emit(p, (struct op){ .code = OP_BOOL, .at = t.at, .i = t.word == WORD_TRUE }, 0);
+	rc = emit(p, (struct op){.code = OP_BOOL, .at = t.at, .i = t.word == WORD_TRUE}, 0);
 	return rc ? rc : postfix(p, want);
 }
 
@@ -391,7 +402,9 @@ static int operand_number(struct parser *p, bool *want)
 static int operand_list(struct parser *p, bool *want)
 {
 	static const enum frame_kind kinds[TOK__MAX] = {
-		[TOK_LPAREN] = F_PAREN, [TOK_LBRACKET] = F_SET, [TOK_LBRACE] = F_RECORD,
+		[TOK_LPAREN] = F_PAREN,
+		[TOK_LBRACKET] = F_SET,
+		[TOK_LBRACE] = F_RECORD,
 	};
 	enum frame_kind kind = kinds[p->lex.tok.kind];
 	*want = true;
@@ -402,9 +415,9 @@ static const struct {
 	enum lex_tok tok;
 	int (*parse)(struct parser *p, bool *want);
 } operands[] = {
-	{ TOK_IDENT, operand_word },    { TOK_STRING, operand_string }, { TOK_INT, operand_number },
-	{ TOK_LPAREN, operand_list },   { TOK_LBRACKET, operand_list }, { TOK_LBRACE, operand_list },
-	{ TOK_NOT, operand_sign },      { TOK_MINUS, operand_sign },
+	{TOK_IDENT, operand_word},  {TOK_STRING, operand_string}, {TOK_INT, operand_number},
+	{TOK_LPAREN, operand_list}, {TOK_LBRACKET, operand_list}, {TOK_LBRACE, operand_list},
+	{TOK_NOT, operand_sign},    {TOK_MINUS, operand_sign},
 };
 
 static int close_list(struct parser *p, bool *want);
@@ -414,8 +427,8 @@ static int operand(struct parser *p, bool *want)
 	struct frame *f = top(p);
 	enum lex_tok k = p->lex.tok.kind;
 	int rc;
-	if (f->may_close && ((f->kind == F_SET && k == TOK_RBRACKET) || (f->kind == F_RECORD && k == TOK_RBRACE) ||
-		(f->kind == F_CALL && k == TOK_RPAREN)))
+	if (f->may_close && ((f->kind == F_SET && k == TOK_RBRACKET) ||
+						 (f->kind == F_RECORD && k == TOK_RBRACE) || (f->kind == F_CALL && k == TOK_RPAREN)))
 		return close_list(p, want);
 	if (f->kind == F_RECORD && f->may_close && (rc = record_key(p)))
 		return rc;
@@ -431,12 +444,8 @@ static const struct {
 	const char *name;
 	uint8_t op, n_args;
 } builtins[] = {
-	{ "contains", OP_CONTAINS, 1 },
-	{ "containsAll", OP_CONTAINS_ALL, 1 },
-	{ "containsAny", OP_CONTAINS_ANY, 1 },
-	{ "isEmpty", OP_IS_EMPTY, 0 },
-	{ "hasTag", OP_HAS_TAG, 1 },
-	{ "getTag", OP_GET_TAG, 1 },
+	{"contains", OP_CONTAINS, 1}, {"containsAll", OP_CONTAINS_ALL, 1}, {"containsAny", OP_CONTAINS_ANY, 1},
+	{"isEmpty", OP_IS_EMPTY, 0},  {"hasTag", OP_HAS_TAG, 1},           {"getTag", OP_GET_TAG, 1},
 };
 #define N_BUILTINS ((int)(sizeof builtins / sizeof builtins[0]))
 
@@ -451,7 +460,7 @@ static int open_method(struct parser *p, const struct str *name, uint32_t at)
 		return open_list(p, F_CALL, fn, false);
 	err_escape(text, sizeof text, name->p, name->len);
 	return lex_fail(&p->lex, at, p->e, "expected the name of a method, found %s`%s`",
-		fn < 0 ? "" : "the function ", text);
+					fn < 0 ? "" : "the function ", text);
 }
 
 /* .name, .name(..) and ["name"] behind a complete operand, then its signs. */
@@ -483,7 +492,7 @@ static int end_call(struct parser *p, const struct frame *f)
 	if (f->fn >= 0) {
 		bool method = ext_row(f->fn)->method;
 		uint32_t n = f->n + method;
-		struct op o = { .code = OP_CALL, .a = (uint8_t)f->fn, .at = f->at };
+		struct op o = {.code = OP_CALL, .a = (uint8_t)f->fn, .at = f->at};
 		if (n > UINT16_MAX)
 			return lex_fail(&p->lex, f->at, p->e, "too many arguments");
 		o.b = (uint16_t)n;
@@ -492,7 +501,7 @@ static int end_call(struct parser *p, const struct frame *f)
 	int i = -1 - f->fn;
 	if (f->n != builtins[i].n_args)
 		return lex_fail(&p->lex, f->at, p->e, "expected %u argument%s of `%s`, found %u", builtins[i].n_args,
-			builtins[i].n_args == 1 ? "" : "s", builtins[i].name, f->n);
+						builtins[i].n_args == 1 ? "" : "s", builtins[i].name, f->n);
 	return emit_simple(p, builtins[i].op, f->at);
 }
 
@@ -509,14 +518,15 @@ static int end_record(struct parser *p, const struct frame *f)
 		memcpy(k->name, p->keys + f->key_base, f->n * sizeof k->name[0]);
 	p->n_keys = f->key_base;
 	for (uint32_t i = 0; i < f->n; i++)
-		sorted[i] = (struct field){ k->name[i], val_bool(false) };
+		sorted[i] = (struct field){k->name[i], val_bool(false)};
 	enum val_made m = rec_make(&p->scratch, sorted, f->n, &v);
 	arena_rewind(&p->scratch, scratch);
 	if (m == VAL_TWICE)
-		return lex_fail(&p->lex, f->at, p->e, "expected distinct attribute names, found one twice in this record");
+		return lex_fail(&p->lex, f->at, p->e,
+						"expected distinct attribute names, found one twice in this record");
 	if (m)
 		return parse_no_memory(p);
-	return emit_end(p, f, (struct op){ .code = OP_RECORD, .at = f->at, .keys = k });
+	return emit_end(p, f, (struct op){.code = OP_RECORD, .at = f->at, .keys = k});
 }
 
 /* The closing bracket of the list on top of the stack is the current token. */
@@ -526,7 +536,7 @@ static int close_list(struct parser *p, bool *want)
 	int rc = ERR_OK;
 	lex_next(&p->lex);
 	if (f.kind == F_SET)
-		rc = emit_end(p, &f, (struct op){ .code = OP_SET, .at = f.at, .n = f.n });
+		rc = emit_end(p, &f, (struct op){.code = OP_SET, .at = f.at, .n = f.n});
 	else if (f.kind == F_RECORD)
 		rc = end_record(p, &f);
 	else if (f.kind == F_CALL)
@@ -541,21 +551,21 @@ static const struct binary {
 	enum lex_word word;
 	uint8_t op, level;
 } binaries[] = {
-	{ TOK_OR, WORD_NONE, OP_OR, LEVEL_OR },
-	{ TOK_AND, WORD_NONE, OP_AND, LEVEL_AND },
-	{ TOK_EQ, WORD_NONE, OP_EQ, LEVEL_RELATION },
-	{ TOK_NE, WORD_NONE, OP_NE, LEVEL_RELATION },
-	{ TOK_LT, WORD_NONE, OP_LT, LEVEL_RELATION },
-	{ TOK_LE, WORD_NONE, OP_LE, LEVEL_RELATION },
-	{ TOK_GT, WORD_NONE, OP_GT, LEVEL_RELATION },
-	{ TOK_GE, WORD_NONE, OP_GE, LEVEL_RELATION },
-	{ TOK_IDENT, WORD_IN, OP_IN, LEVEL_RELATION },
-	{ TOK_IDENT, WORD_HAS, OP_HAS, LEVEL_RELATION },
-	{ TOK_IDENT, WORD_LIKE, OP_LIKE, LEVEL_RELATION },
-	{ TOK_IDENT, WORD_IS, OP_IS, LEVEL_RELATION },
-	{ TOK_PLUS, WORD_NONE, OP_ADD, LEVEL_ADD },
-	{ TOK_MINUS, WORD_NONE, OP_SUB, LEVEL_ADD },
-	{ TOK_STAR, WORD_NONE, OP_MUL, LEVEL_MULT },
+	{TOK_OR, WORD_NONE, OP_OR, LEVEL_OR},
+	{TOK_AND, WORD_NONE, OP_AND, LEVEL_AND},
+	{TOK_EQ, WORD_NONE, OP_EQ, LEVEL_RELATION},
+	{TOK_NE, WORD_NONE, OP_NE, LEVEL_RELATION},
+	{TOK_LT, WORD_NONE, OP_LT, LEVEL_RELATION},
+	{TOK_LE, WORD_NONE, OP_LE, LEVEL_RELATION},
+	{TOK_GT, WORD_NONE, OP_GT, LEVEL_RELATION},
+	{TOK_GE, WORD_NONE, OP_GE, LEVEL_RELATION},
+	{TOK_IDENT, WORD_IN, OP_IN, LEVEL_RELATION},
+	{TOK_IDENT, WORD_HAS, OP_HAS, LEVEL_RELATION},
+	{TOK_IDENT, WORD_LIKE, OP_LIKE, LEVEL_RELATION},
+	{TOK_IDENT, WORD_IS, OP_IS, LEVEL_RELATION},
+	{TOK_PLUS, WORD_NONE, OP_ADD, LEVEL_ADD},
+	{TOK_MINUS, WORD_NONE, OP_SUB, LEVEL_ADD},
+	{TOK_STAR, WORD_NONE, OP_MUL, LEVEL_MULT},
 };
 
 static const struct binary *binary_of(const struct token *t)
@@ -569,7 +579,7 @@ static const struct binary *binary_of(const struct token *t)
 /* A relation without a second operand is complete; it stays on the stack so that none follows it. */
 static int push_done(struct parser *p, uint32_t at)
 {
-	return push(p, (struct frame){ .kind = F_BINARY, .op = OP__MAX, .level = LEVEL_RELATION, .at = at });
+	return push(p, (struct frame){.kind = F_BINARY, .op = OP__MAX, .level = LEVEL_RELATION, .at = at});
 }
 
 static int op_has(struct parser *p, uint32_t at)
@@ -595,7 +605,7 @@ static int op_has(struct parser *p, uint32_t at)
 	k->n = n;
 	memcpy(k->name, p->keys + base, n * sizeof k->name[0]);
 	p->n_keys = base;
-	rc = emit(p, (struct op){ .code = OP_HAS, .at = at, .keys = k }, 0);
+	rc = emit(p, (struct op){.code = OP_HAS, .at = at, .keys = k}, 0);
 	return rc ? rc : push_done(p, at);
 }
 
@@ -612,7 +622,7 @@ static int op_like(struct parser *p, uint32_t at)
 		return rc;
 	pat->p = elements;
 	lex_next(&p->lex);
-	rc = emit(p, (struct op){ .code = OP_LIKE, .at = at, .pattern = pat }, 0);
+	rc = emit(p, (struct op){.code = OP_LIKE, .at = at, .pattern = pat}, 0);
 	return rc ? rc : push_done(p, at);
 }
 
@@ -627,21 +637,22 @@ static int op_is(struct parser *p, bool *want, uint32_t at)
 	if (is_entity)
 		return lex_expected(&p->lex, "an entity type, not an entity", p->e);
 	if (p->lex.tok.word != WORD_IN) {
-		rc = emit(p, (struct op){ .code = OP_IS, .at = at, .type = t }, 0);
+		rc = emit(p, (struct op){.code = OP_IS, .at = at, .type = t}, 0);
 		return rc ? rc : push_done(p, at);
 	}
 	lex_next(&p->lex);
 	*want = true;
 	uint32_t jump = p->n_ops;
-	if ((rc = emit(p, (struct op){ .code = OP_IS_LEFT, .at = at, .type = t }, 0)))
+	if ((rc = emit(p, (struct op){.code = OP_IS_LEFT, .at = at, .type = t}, 0)))
 		return rc;
-	return push(p, (struct frame){ .kind = F_BINARY, .op = OP_IS_IN, .level = LEVEL_RELATION, .at = at, .code = jump,
-		.type = t });
+	return push(
+		p, (struct frame){
+			   .kind = F_BINARY, .op = OP_IS_IN, .level = LEVEL_RELATION, .at = at, .code = jump, .type = t});
 }
 
 static int push_binary(struct parser *p, const struct binary *b, uint32_t at)
 {
-	struct frame f = { .kind = F_BINARY, .op = b->op, .level = b->level, .at = at, .code = p->n_ops };
+	struct frame f = {.kind = F_BINARY, .op = b->op, .level = b->level, .at = at, .code = p->n_ops};
 	int rc = ERR_OK;
 	if (b->op == OP_AND || b->op == OP_OR)
 		rc = emit_simple(p, b->op == OP_AND ? OP_AND_LEFT : OP_OR_LEFT, at);
@@ -678,17 +689,17 @@ static const struct {
 	bool comma;
 	const char *expected;
 } closers[] = {
-	[F_CLAUSE] = { TOK_RBRACE, WORD_NONE, false, "an operator or `}`" },
-	[F_PAREN] = { TOK_RPAREN, WORD_NONE, false, "an operator or `)`" },
-	[F_SET] = { TOK_RBRACKET, WORD_NONE, true, "an operator, `,` or `]`" },
-	[F_RECORD] = { TOK_RBRACE, WORD_NONE, true, "an operator, `,` or `}`" },
-	[F_CALL] = { TOK_RPAREN, WORD_NONE, true, "an operator, `,` or `)`" },
+	[F_CLAUSE] = {TOK_RBRACE, WORD_NONE, false, "an operator or `}`"},
+	[F_PAREN] = {TOK_RPAREN, WORD_NONE, false, "an operator or `)`"},
+	[F_SET] = {TOK_RBRACKET, WORD_NONE, true, "an operator, `,` or `]`"},
+	[F_RECORD] = {TOK_RBRACE, WORD_NONE, true, "an operator, `,` or `}`"},
+	[F_CALL] = {TOK_RPAREN, WORD_NONE, true, "an operator, `,` or `)`"},
 };
 
 static int close_if(struct parser *p, bool *want)
 {
-	static const enum lex_word words[] = { WORD_THEN, WORD_ELSE };
-	static const enum op_code jumps[] = { OP_IF, OP_THEN };
+	static const enum lex_word words[] = {WORD_THEN, WORD_ELSE};
+	static const enum op_code jumps[] = {OP_IF, OP_THEN};
 	struct frame *f = top(p);
 	if (p->lex.tok.word != words[f->op])
 		return lex_expected(&p->lex, f->op ? "an operator or `else`" : "an operator or `then`", p->e);
@@ -742,7 +753,7 @@ int parse_expr(struct parser *p)
 {
 	bool want = true, done = false;
 	p->n_frames = p->n_brackets = p->n_keys = 0;
-	int rc = push(p, (struct frame){ .kind = F_CLAUSE, .at = p->lex.tok.at });
+	int rc = push(p, (struct frame){.kind = F_CLAUSE, .at = p->lex.tok.at});
 	while (!rc && !done) {
 		const struct binary *b = want ? NULL : binary_of(&p->lex.tok);
 		if (want)

@@ -50,7 +50,7 @@ bool ext_decimal(struct ext_call *c)
 	const char *why;
 	if (!decimal_parse(c->args[0].s, c->args[0].len, &v, &why))
 		return ext_bad_text(c, why);
-	c->out = (struct val){ .kind = VAL_DECIMAL, .i = v };
+	c->out = (struct val){.kind = VAL_DECIMAL, .i = v};
 	return true;
 }
 

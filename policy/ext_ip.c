@@ -119,7 +119,7 @@ static bool parse_v6(struct cursor c, struct ip *ip)
 
 bool ip_parse(const char *s, size_t len, struct ip *out)
 {
-	struct cursor c = { s, s + len };
+	struct cursor c = {s, s + len};
 	memset(out, 0, sizeof *out);
 	return len && memchr(s, ':', len) ? parse_v6(c, out) : parse_v4(c, out);
 }
@@ -144,7 +144,7 @@ bool ext_ip(struct ext_call *c)
 	}
 	if (!ip_parse(c->args[0].s, c->args[0].len, ip))
 		return ext_bad_text(c, "is not an IP address or range");
-	c->out = (struct val){ .kind = VAL_IP, .ip = ip };
+	c->out = (struct val){.kind = VAL_IP, .ip = ip};
 	return true;
 }
 
@@ -162,7 +162,7 @@ bool ext_is_ipv6(struct ext_call *c)
 
 bool ext_is_loopback(struct ext_call *c)
 {
-	static const uint8_t v4[4] = { 127 }, v6[16] = { [15] = 1 };
+	static const uint8_t v4[4] = {127}, v6[16] = {[15] = 1};
 	const struct ip *ip = c->args[0].ip;
 	c->out = val_bool(ip->bits == 32 ? in_network(ip, v4, 8) : in_network(ip, v6, 128));
 	return true;
@@ -170,7 +170,7 @@ bool ext_is_loopback(struct ext_call *c)
 
 bool ext_is_multicast(struct ext_call *c)
 {
-	static const uint8_t v4[4] = { 224 }, v6[16] = { 0xff };
+	static const uint8_t v4[4] = {224}, v6[16] = {0xff};
 	const struct ip *ip = c->args[0].ip;
 	c->out = val_bool(ip->bits == 32 ? in_network(ip, v4, 4) : in_network(ip, v6, 8));
 	return true;

@@ -43,7 +43,7 @@ static bool mark(const char *s, size_t len, size_t *at, char want)
 
 static int month_days(int y, int m)
 {
-	static const int days[12] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+	static const int days[12] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
 	return days[m - 1] + (m == 2 && y % 4 == 0 && (y % 100 != 0 || y % 400 == 0));
 }
 
@@ -131,7 +131,7 @@ static const struct {
 	const char *unit;
 	int64_t ms;
 } units[] = {
-	{ "d", DAY_MS }, { "h", 3600000 }, { "m", 60000 }, { "s", 1000 }, { "ms", 1 },
+	{"d", DAY_MS}, {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1},
 };
 #define N_UNITS (sizeof units / sizeof units[0])
 
@@ -183,7 +183,7 @@ bool ext_datetime(struct ext_call *c)
 	const char *why;
 	if (!datetime_parse(c->args[0].s, c->args[0].len, &v, &why))
 		return ext_bad_text(c, why);
-	c->out = (struct val){ .kind = VAL_DATETIME, .i = v };
+	c->out = (struct val){.kind = VAL_DATETIME, .i = v};
 	return true;
 }
 
@@ -193,13 +193,13 @@ bool ext_duration(struct ext_call *c)
 	const char *why;
 	if (!duration_parse(c->args[0].s, c->args[0].len, &v, &why))
 		return ext_bad_text(c, why);
-	c->out = (struct val){ .kind = VAL_DURATION, .i = v };
+	c->out = (struct val){.kind = VAL_DURATION, .i = v};
 	return true;
 }
 
 bool ext_offset(struct ext_call *c)
 {
-	c->out = (struct val){ .kind = VAL_DATETIME };
+	c->out = (struct val){.kind = VAL_DATETIME};
 	if (__builtin_add_overflow(c->args[0].i, c->args[1].i, &c->out.i))
 		return ext_bad(c, "overflow while adding a duration to a datetime");
 	return true;
@@ -207,7 +207,7 @@ bool ext_offset(struct ext_call *c)
 
 bool ext_duration_since(struct ext_call *c)
 {
-	c->out = (struct val){ .kind = VAL_DURATION };
+	c->out = (struct val){.kind = VAL_DURATION};
 	if (__builtin_sub_overflow(c->args[0].i, c->args[1].i, &c->out.i))
 		return ext_bad(c, "overflow while subtracting two datetimes");
 	return true;
@@ -221,7 +221,7 @@ static int64_t day_part(int64_t ms)
 
 bool ext_to_date(struct ext_call *c)
 {
-	c->out = (struct val){ .kind = VAL_DATETIME };
+	c->out = (struct val){.kind = VAL_DATETIME};
 	if (__builtin_sub_overflow(c->args[0].i, day_part(c->args[0].i), &c->out.i))
 		return ext_bad(c, "overflow while rounding a datetime down to its day");
 	return true;
@@ -229,7 +229,7 @@ bool ext_to_date(struct ext_call *c)
 
 bool ext_to_time(struct ext_call *c)
 {
-	c->out = (struct val){ .kind = VAL_DURATION, .i = day_part(c->args[0].i) };
+	c->out = (struct val){.kind = VAL_DURATION, .i = day_part(c->args[0].i)};
 	return true;
 }
 
@@ -239,8 +239,23 @@ static bool to_unit(struct ext_call *c, int64_t ms)
 	return true;
 }
 
-bool ext_to_milliseconds(struct ext_call *c) { return to_unit(c, 1); }
-bool ext_to_seconds(struct ext_call *c) { return to_unit(c, 1000); }
-bool ext_to_minutes(struct ext_call *c) { return to_unit(c, 60000); }
-bool ext_to_hours(struct ext_call *c) { return to_unit(c, 3600000); }
-bool ext_to_days(struct ext_call *c) { return to_unit(c, DAY_MS); }
+bool ext_to_milliseconds(struct ext_call *c)
+{
+	return to_unit(c, 1);
+}
+bool ext_to_seconds(struct ext_call *c)
+{
+	return to_unit(c, 1000);
+}
+bool ext_to_minutes(struct ext_call *c)
+{
+	return to_unit(c, 60000);
+}
+bool ext_to_hours(struct ext_call *c)
+{
+	return to_unit(c, 3600000);
+}
+bool ext_to_days(struct ext_call *c)
+{
+	return to_unit(c, DAY_MS);
+}

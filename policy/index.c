@@ -17,11 +17,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LEAF_MAX 8      /* policies that are cheaper to scan than to look up */
-#define KEY_ANY 0x9ae16a3b2f90404fu
+#define LEAF_MAX 8 /* policies that are cheaper to scan than to look up */
+#define KEY_ANY  0x9ae16a3b2f90404fu
 #define KEY_TYPE 0xc3a5c85c97cb3127u /* set apart from uids: a type's hash is xored with this */
 
-static const enum var order[] = { VAR_PRINCIPAL, VAR_RESOURCE, VAR_ACTION };
+static const enum var order[] = {VAR_PRINCIPAL, VAR_RESOURCE, VAR_ACTION};
 #define N_ORDER 3
 
 struct node;
@@ -31,9 +31,9 @@ struct slot {
 };
 
 struct node {
-	uint32_t n;        /* policies */
-	uint32_t level;    /* the position in order by which it is split; N_ORDER: never */
-	uint32_t size;     /* slots, a power of two; 0: a leaf */
+	uint32_t n;     /* policies */
+	uint32_t level; /* the position in order by which it is split; N_ORDER: never */
+	uint32_t size;  /* slots, a power of two; 0: a leaf */
 	uint32_t *policy;
 	struct slot *slot;
 	struct node *next; /* all nodes, to free them */
@@ -63,7 +63,7 @@ static bool scope_matches(const struct policy_request *r, enum var v, const stru
 	case SCOPE_IS:
 	case SCOPE_IS_IN:
 		return r->uid[v]->type_hash == s->type->hash && str_cmp(&r->uid[v]->type, &s->type->name) == 0 &&
-			(s->kind == SCOPE_IS || at_or_below(r, v, s->uid));
+			   (s->kind == SCOPE_IS || at_or_below(r, v, s->uid));
 	case SCOPE_IN_SET:
 		break;
 	}
@@ -76,8 +76,8 @@ static bool scope_matches(const struct policy_request *r, enum var v, const stru
 bool scope_holds(const struct policy_request *r, const struct policy *p)
 {
 	return scope_matches(r, VAR_PRINCIPAL, &p->scope[VAR_PRINCIPAL]) &&
-		scope_matches(r, VAR_ACTION, &p->scope[VAR_ACTION]) &&
-		scope_matches(r, VAR_RESOURCE, &p->scope[VAR_RESOURCE]);
+		   scope_matches(r, VAR_ACTION, &p->scope[VAR_ACTION]) &&
+		   scope_matches(r, VAR_RESOURCE, &p->scope[VAR_RESOURCE]);
 }
 
 /* --- building ---------------------------------------------------------------------------------------- */
@@ -102,7 +102,7 @@ static bool entry_add(struct entries *en, uint64_t key, uint32_t policy)
 		en->v = v;
 		en->cap = cap;
 	}
-	en->v[en->n++] = (struct entry){ key, policy };
+	en->v[en->n++] = (struct entry){key, policy};
 	return true;
 }
 
@@ -172,7 +172,7 @@ static bool make_children(struct index *x, struct node *nd, const struct entries
 		for (size_t k = i; k < end; k++)
 			if (!child->n || child->policy[child->n - 1] != en->v[k].policy)
 				child->policy[child->n++] = en->v[k].policy;
-		*slot_of(nd, en->v[i].key) = (struct slot){ en->v[i].key, child };
+		*slot_of(nd, en->v[i].key) = (struct slot){en->v[i].key, child};
 	}
 	return true;
 }
@@ -180,7 +180,7 @@ static bool make_children(struct index *x, struct node *nd, const struct entries
 /* Splits a node by its level's scope, or moves it to a level where that helps. */
 static bool split(struct index *x, const struct policy_world *w, struct node *nd)
 {
-	struct entries en = { 0 };
+	struct entries en = {0};
 	bool ok = true;
 	while (ok && nd->n > LEAF_MAX && nd->level < N_ORDER && !nd->size) {
 		size_t keys = 0;
@@ -249,7 +249,7 @@ static uint64_t key_at(const struct policy_request *r, enum var v, uint32_t i)
 }
 
 static bool scan(const struct policy_request *r, const struct node *nd, void *to,
-	bool (*visit)(void *to, uint32_t policy))
+				 bool (*visit)(void *to, uint32_t policy))
 {
 	for (uint32_t i = 0; i < nd->n; i++)
 		if (scope_holds(r, &r->w->pol[nd->policy[i]]) && !visit(to, nd->policy[i]))
@@ -264,7 +264,7 @@ struct place {
 
 bool index_walk(const struct policy_request *r, void *to, bool (*visit)(void *to, uint32_t policy))
 {
-	struct place path[N_ORDER + 1] = { { r->w->index->root, 0 } };
+	struct place path[N_ORDER + 1] = {{r->w->index->root, 0}};
 	int n = 1;
 	while (n) {
 		struct place *p = &path[n - 1];
@@ -279,7 +279,7 @@ bool index_walk(const struct policy_request *r, void *to, bool (*visit)(void *to
 		} else {
 			const struct slot *s = slot_of(nd, key_at(r, v, p->next++));
 			if (s->child)
-				path[n++] = (struct place){ s->child, 0 };
+				path[n++] = (struct place){s->child, 0};
 		}
 	}
 	return true;

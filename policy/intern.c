@@ -29,7 +29,8 @@ static bool same_uid(const void *a, const void *b)
 }
 
 /* The slot of x, or the free one where it belongs. same NULL: x is known to be absent. */
-static uint64_t *slot_of(const struct intern_list *l, uint32_t tag, bool (*same)(const void *, const void *), const void *x)
+static uint64_t *slot_of(const struct intern_list *l, uint32_t tag, bool (*same)(const void *, const void *),
+						 const void *x)
 {
 	uint32_t mask = 2 * l->cap - 1, i = tag & mask;
 	for (; l->slot[i]; i = (i + 1) & mask)
@@ -38,7 +39,8 @@ static uint64_t *slot_of(const struct intern_list *l, uint32_t tag, bool (*same)
 	return &l->slot[i];
 }
 
-static const void *find(const struct intern_list *l, uint32_t tag, bool (*same)(const void *, const void *), const void *x)
+static const void *find(const struct intern_list *l, uint32_t tag, bool (*same)(const void *, const void *),
+						const void *x)
 {
 	uint64_t s = l->cap ? *slot_of(l, tag, same, x) : 0;
 	return s ? l->v[(uint32_t)s - 1] : NULL;
@@ -80,7 +82,7 @@ static bool add(struct intern_list *l, uint32_t tag, const void *x)
 
 struct intern_mark intern_mark(const struct intern *t)
 {
-	return (struct intern_mark){ t->str.n, t->uid.n };
+	return (struct intern_mark){t->str.n, t->uid.n};
 }
 
 /* Without memory for new slots the old ones are emptied of what is gone: the things that stay are
@@ -133,8 +135,8 @@ const struct str *intern_str(struct intern *t, struct arena *a, const char *p, s
 	return add(&t->str, s.hash, kept) ? kept : NULL;
 }
 
-const struct uid *intern_uid(struct intern *t, struct arena *a, const char *type, size_t type_len, const char *id,
-	size_t id_len)
+const struct uid *intern_uid(struct intern *t, struct arena *a, const char *type, size_t type_len,
+							 const char *id, size_t id_len)
 {
 	struct uid u;
 	uid_fill(&t->key, &u, type, type_len, id, id_len);

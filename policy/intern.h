@@ -32,8 +32,8 @@ void intern_free(struct intern *t);
 /* The name of these bytes, added with a copy in the arena when it is new; NULL: no memory. */
 const struct str *intern_str(struct intern *t, struct arena *a, const char *p, size_t len);
 /* The same for an entity. */
-const struct uid *intern_uid(struct intern *t, struct arena *a, const char *type, size_t type_len, const char *id,
-	size_t id_len);
+const struct uid *intern_uid(struct intern *t, struct arena *a, const char *type, size_t type_len,
+	const char *id, size_t id_len);
 
 /* What is there already, NULL when nothing is. name and u need not outlive the call. */
 const struct str *intern_find_str(const struct intern *t, const struct str *name);

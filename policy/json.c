@@ -31,8 +31,8 @@ static bool is_nul_escape(const char *s, size_t left)
 static bool char_is_free(const char *text, size_t len, unsigned k)
 {
 	static const char hex[] = "0123456789abcdef";
-	const char raw[3] = { (char)0xef, (char)0xb7, (char)(0x90 + k) };
-	const char digits[4] = { 'f', 'd', k < 16 ? 'd' : 'e', hex[k & 15] };
+	const char raw[3] = {(char)0xef, (char)0xb7, (char)(0x90 + k)};
+	const char digits[4] = {'f', 'd', k < 16 ? 'd' : 'e', hex[k & 15]};
 	for (size_t i = 0; i + 3 <= len; i++) {
 		if (memcmp(text + i, raw, 3) == 0)
 			return false;
@@ -65,7 +65,7 @@ static char *replace_nul(const char *text, size_t len, struct json_doc *d)
 		i++; /* an escaped backslash begins no escape */
 	}
 	d->has_nul = true;
-	memcpy(d->nul, (const unsigned char[3]){ 0xef, 0xb7, (unsigned char)(0x90 + k) }, 3);
+	memcpy(d->nul, (const unsigned char[3]){0xef, 0xb7, (unsigned char)(0x90 + k)}, 3);
 	return copy;
 }
 
@@ -81,21 +81,23 @@ int json_read(const char *name, const char *text, size_t len, struct json_doc *o
 {
 	json_error_t je;
 	char *copy = NULL, why[200];
-	*out = (struct json_doc){ .name = name };
+	*out = (struct json_doc){.name = name};
 	if (len > LIMIT_JSON_BYTES)
 		return err_set(e, ERR_LIMIT, "%s: has %zu bytes, at most %llu are read", name, len,
-			(unsigned long long)LIMIT_JSON_BYTES);
+					   (unsigned long long)LIMIT_JSON_BYTES);
 	if (has_nul_escape(text, len)) {
 		copy = replace_nul(text, len, out);
 		if (!copy)
 			return err_set(e, ERR_CONFIG, "%s: cannot hold its NUL characters; remove the \\u0000", name);
 	}
-	out->root = json_loadb(copy ? copy : text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &je);
+	out->root =
+		json_loadb(copy ? copy : text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &je);
 	free(copy);
 	if (out->root)
 		return ERR_OK;
 	err_escape(why, sizeof why, je.text, strlen(je.text));
-	return err_set(e, ERR_CONFIG, "%s: line %d, column %d: expected JSON, found: %s", name, je.line, je.column, why);
+	return err_set(e, ERR_CONFIG, "%s: line %d, column %d: expected JSON, found: %s", name, je.line,
+				   je.column, why);
 }
 
 void json_free(struct json_doc *d)
@@ -166,7 +168,7 @@ static int push_value(struct reading *g, struct val v)
 		g->stack = p;
 		g->cap = cap;
 	}
-	g->stack[g->n++] = (struct field){ .v = v };
+	g->stack[g->n++] = (struct field){.v = v};
 	return ERR_OK;
 }
 
@@ -186,8 +188,8 @@ static bool is_entity_escape(json_t *inner)
 
 /* The one copy of a uid whose bytes were put into the arena behind the mark; when it is known they
  * are given back. Text in the arena while it is interned costs a copy, and only when files load. */
-static const struct uid *reader_uid(const struct json_reader *r, struct arena_mark m, const char *type, size_t type_len,
-	const char *id, size_t id_len)
+static const struct uid *reader_uid(const struct json_reader *r, struct arena_mark m, const char *type,
+									size_t type_len, const char *id, size_t id_len)
 {
 	struct uid u, *kept;
 	uid_fill(&r->names->key, &u, type, type_len, id, id_len);
@@ -202,7 +204,8 @@ static const struct uid *reader_uid(const struct json_reader *r, struct arena_ma
 	return kept;
 }
 
-static bool reader_name(const struct json_reader *r, struct arena_mark m, const char *s, size_t len, struct str *out)
+static bool reader_name(const struct json_reader *r, struct arena_mark m, const char *s, size_t len,
+						struct str *out)
 {
 	struct str name = str_make(&r->names->key, s, len);
 	const struct str *old = intern_find_str(r->names, &name);
@@ -221,16 +224,19 @@ int json_uid(const struct json_reader *r, json_t *node, const struct uid **out, 
 		inner = NULL; /* as the official build: then its neighbours type and id count */
 	json_t *from = inner ? inner : node;
 	if (json_is_string(json_object_get(node, "__expr")))
-		return err_set(e, ERR_CONFIG, "%s: the `__expr` escape is not supported; write type and id", r->doc->name);
+		return err_set(e, ERR_CONFIG, "%s: the `__expr` escape is not supported; write type and id",
+					   r->doc->name);
 	json_t *type = json_object_get(from, "type"), *id = json_object_get(from, "id");
 	if (!json_is_string(type) || !json_is_string(id))
-		return err_set(e, ERR_CONFIG, "%s: expected an entity as {\"type\": \"T\", \"id\": \"I\"}", r->doc->name);
+		return err_set(e, ERR_CONFIG, "%s: expected an entity as {\"type\": \"T\", \"id\": \"I\"}",
+					   r->doc->name);
 	if (r->mode == POLICY_STRICT && (json_object_size(from) != 2 || (inner && json_object_size(node) != 1)))
 		return err_set(e, ERR_CONFIG, "%s: expected only type and id in an entity, found more", r->doc->name);
 	if (!entity_type_ok(json_string_value(type), json_string_length(type))) {
 		char text[80];
 		err_escape(text, sizeof text, json_string_value(type), json_string_length(type));
-		return err_set(e, ERR_CONFIG, "%s: expected an entity type such as Ns::Type, found `%s`", r->doc->name, text);
+		return err_set(e, ERR_CONFIG, "%s: expected an entity type such as Ns::Type, found `%s`",
+					   r->doc->name, text);
 	}
 	struct arena_mark m = arena_mark(r->arena);
 	size_t type_len, id_len;
@@ -245,7 +251,7 @@ int json_uid(const struct json_reader *r, json_t *node, const struct uid **out, 
 static bool is_call_escape(json_t *inner)
 {
 	return json_is_string(json_object_get(inner, "fn")) &&
-		(json_object_get(inner, "arg") || json_is_array(json_object_get(inner, "args")));
+		   (json_object_get(inner, "arg") || json_is_array(json_object_get(inner, "args")));
 }
 
 static int begin_call(struct reading *g, json_t *inner)
@@ -258,8 +264,8 @@ static int begin_call(struct reading *g, json_t *inner)
 	if (g->r->mode == POLICY_STRICT && json_object_size(inner) != 2)
 		return bad(g, "expected only fn and arg, or fn and args, in `__extn`");
 	if (args && !arg)
-		return push_level(g, (struct level){ .node = args, .kind = IN_CALL, .fn = row });
-	return push_level(g, (struct level){ .node = arg, .kind = IN_CALL, .fn = row, .single = true });
+		return push_level(g, (struct level){.node = args, .kind = IN_CALL, .fn = row});
+	return push_level(g, (struct level){.node = arg, .kind = IN_CALL, .fn = row, .single = true});
 }
 
 /* The schema's type behind names for it, NULL when there is none. */
@@ -276,13 +282,13 @@ static struct json_hint part_hint(const struct level *l, const struct str *key)
 {
 	const struct schema_type *t = real_type(l->hint);
 	if (l->hint.values)
-		return (struct json_hint){ l->hint.type, false };
+		return (struct json_hint){l->hint.type, false};
 	if (t && t->kind == TYPE_SET && l->kind == IN_SET)
-		return (struct json_hint){ t->elem, false };
+		return (struct json_hint){t->elem, false};
 	for (uint32_t i = 0; t && t->kind == TYPE_RECORD && l->kind == IN_RECORD && i < t->n_attr; i++)
 		if (str_cmp(&t->attr[i].name, key) == 0)
-			return (struct json_hint){ &t->attr[i].type, false };
-	return (struct json_hint){ NULL, false };
+			return (struct json_hint){&t->attr[i].type, false};
+	return (struct json_hint){NULL, false};
 }
 
 /* The constructor of an extension type: its own name, but ip for ipaddr. */
@@ -310,7 +316,8 @@ static int begin_hinted(struct reading *g, json_t *node, const struct schema_typ
 		return rc ? rc : push_value(g, val_uid(u));
 	}
 	if (t->kind == TYPE_EXTENSION && json_is_string(node))
-		return push_level(g, (struct level){ .node = node, .kind = IN_CALL, .fn = constructor(t), .single = true });
+		return push_level(
+			g, (struct level){.node = node, .kind = IN_CALL, .fn = constructor(t), .single = true});
 	if (t->kind == TYPE_EXTENSION && is_call_escape(node))
 		return begin_call(g, node);
 	*done = false;
@@ -332,8 +339,8 @@ static int begin_object(struct reading *g, json_t *node, struct json_hint hint)
 		return bad(g, "the `__expr` escape is not supported; write __entity or __extn");
 	if (g->r->mode == POLICY_STRICT && (entity || call || json_object_get(node, "__expr")))
 		return bad(g, "expected a whole escape: {\"__entity\": {type, id}} or {\"__extn\": {fn, arg}} alone");
-	return push_level(g, (struct level){ .node = node, .kind = IN_RECORD, .iter = json_object_iter(node),
-		.hint = hint });
+	return push_level(
+		g, (struct level){.node = node, .kind = IN_RECORD, .iter = json_object_iter(node), .hint = hint});
 }
 
 static int begin_string(struct reading *g, json_t *node)
@@ -355,7 +362,7 @@ static int begin(struct reading *g, json_t *node, struct json_hint hint)
 	case JSON_OBJECT:
 		return begin_object(g, node, hint);
 	case JSON_ARRAY:
-		return push_level(g, (struct level){ .node = node, .kind = IN_SET, .hint = hint });
+		return push_level(g, (struct level){.node = node, .kind = IN_SET, .hint = hint});
 	case JSON_STRING:
 		return begin_string(g, node);
 	case JSON_INTEGER:
@@ -374,7 +381,8 @@ static int begin(struct reading *g, json_t *node, struct json_hint hint)
 static int end_call(struct reading *g, const struct level *l, struct val *vals, size_t n, struct val *out)
 {
 	char msg[200];
-	struct ext_call c = { .arena = g->r->arena, .args = vals, .n_args = (uint32_t)n, .msg = msg, .msg_cap = sizeof msg };
+	struct ext_call c = {
+		.arena = g->r->arena, .args = vals, .n_args = (uint32_t)n, .msg = msg, .msg_cap = sizeof msg};
 	if (!ext_run(l->fn, &c))
 		return bad(g, msg);
 	*out = c.out;
@@ -466,16 +474,19 @@ static int read_levels(struct reading *g)
 	return rc;
 }
 
-static int read_from(const struct json_reader *r, json_t *node, bool record, struct json_hint hint, struct val *out,
-	struct err *e)
+static int read_from(const struct json_reader *r, json_t *node, bool record, struct json_hint hint,
+					 struct val *out, struct err *e)
 {
 	struct reading *g = calloc(1, sizeof *g);
 	if (!g)
 		return no_memory(r, e);
 	g->r = r;
 	g->e = e;
-	int rc = record ? push_level(g, (struct level){ .node = node, .kind = IN_RECORD, .iter = json_object_iter(node),
-			.hint = hint }) : begin(g, node, hint);
+	int rc = record ? push_level(g, (struct level){.node = node,
+												   .kind = IN_RECORD,
+												   .iter = json_object_iter(node),
+												   .hint = hint})
+					: begin(g, node, hint);
 	if (!rc)
 		rc = read_levels(g);
 	if (!rc)
@@ -485,12 +496,14 @@ static int read_from(const struct json_reader *r, json_t *node, bool record, str
 	return rc;
 }
 
-int json_value(const struct json_reader *r, json_t *node, struct json_hint hint, struct val *out, struct err *e)
+int json_value(const struct json_reader *r, json_t *node, struct json_hint hint, struct val *out,
+			   struct err *e)
 {
 	return read_from(r, node, false, hint, out, e);
 }
 
-int json_record(const struct json_reader *r, json_t *node, struct json_hint hint, struct val *out, struct err *e)
+int json_record(const struct json_reader *r, json_t *node, struct json_hint hint, struct val *out,
+				struct err *e)
 {
 	if (!json_is_object(node))
 		return err_set(e, ERR_CONFIG, "%s: expected an object, found something else", r->doc->name);

@@ -20,7 +20,7 @@ static const struct {
 	size_t len;
 	enum lex_tok kind;
 } marks[] = {
-#define MARK_ROW(sym, text) { text, sizeof text - 1, sym },
+#define MARK_ROW(sym, text) {text, sizeof text - 1, sym},
 	LEX_MARKS(MARK_ROW)
 #undef MARK_ROW
 };
@@ -30,7 +30,7 @@ static const struct {
 	size_t len;
 	enum lex_word word;
 } words[] = {
-#define WORD_ROW(sym, text) { text, sizeof text - 1, sym },
+#define WORD_ROW(sym, text) {text, sizeof text - 1, sym},
 	LEX_WORDS(WORD_ROW)
 #undef WORD_ROW
 };
@@ -56,7 +56,7 @@ bool lex_ident_char(unsigned char c, bool more)
 static unsigned utf8_at(const char *text, size_t left, uint32_t *cp)
 {
 	const unsigned char *s = (const unsigned char *)text;
-	static const uint32_t least[5] = { 0, 0, 0x80, 0x800, 0x10000 };
+	static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
 	unsigned n = s[0] < 0x80 ? 1 : s[0] >> 5 == 6 ? 2 : s[0] >> 4 == 14 ? 3 : s[0] >> 3 == 30 ? 4 : 0;
 	if (!n || n > left)
 		return 0;
@@ -85,8 +85,8 @@ static unsigned utf8_put(uint32_t cp, char out[4])
 static bool is_space(uint32_t cp)
 {
 	return (cp >= 9 && cp <= 13) || cp == ' ' || cp == 0x85 || cp == 0xa0 || cp == 0x1680 ||
-		(cp >= 0x2000 && cp <= 0x200a) || cp == 0x2028 || cp == 0x2029 || cp == 0x202f || cp == 0x205f ||
-		cp == 0x3000;
+		   (cp >= 0x2000 && cp <= 0x200a) || cp == 0x2028 || cp == 0x2029 || cp == 0x202f || cp == 0x205f ||
+		   cp == 0x3000;
 }
 
 /* --- places and messages ------------------------------------------------------------------------- */
@@ -123,7 +123,7 @@ int lex_expected(const struct lex *l, const char *expected, struct err *e)
 		return lex_fail(l, l->tok.at, e, "expected %s, found the end of the text", expected);
 	err_escape(found, sizeof found, l->text + l->tok.at, l->tok.len);
 	return lex_fail(l, l->tok.at, e, "expected %s, found %s`%s`", expected,
-		l->tok.kind == TOK_BAD ? "something that is no token: " : "", found);
+					l->tok.kind == TOK_BAD ? "something that is no token: " : "", found);
 }
 
 /* --- tokens -------------------------------------------------------------------------------------- */
@@ -194,7 +194,7 @@ static void scan_mark(const struct lex *l, struct token *t)
 
 static struct token scan(const struct lex *l, uint32_t pos)
 {
-	struct token t = { TOK_END, WORD_NONE, skip_space(l, pos), 0 };
+	struct token t = {TOK_END, WORD_NONE, skip_space(l, pos), 0};
 	if (t.at >= l->len)
 		return t;
 	unsigned char c = (unsigned char)l->text[t.at];
@@ -210,7 +210,8 @@ static struct token scan(const struct lex *l, uint32_t pos)
 	} else {
 		scan_mark(l, &t);
 	}
-	if (t.kind == TOK_QUESTION && l->slots && t.at + 1 < l->len && ident_start((unsigned char)l->text[t.at + 1])) {
+	if (t.kind == TOK_QUESTION && l->slots && t.at + 1 < l->len &&
+		ident_start((unsigned char)l->text[t.at + 1])) {
 		t.kind = TOK_SLOT;
 		scan_run(l, &t, ident_more);
 	}
@@ -228,12 +229,14 @@ struct token lex_peek(const struct lex *l)
 	return scan(l, l->pos);
 }
 
-int lex_init(struct lex *l, const char *name, const char *text, size_t len, bool slots, size_t max_bytes, struct err *e)
+int lex_init(struct lex *l, const char *name, const char *text, size_t len, bool slots, size_t max_bytes,
+			 struct err *e)
 {
 	uint32_t cp;
-	*l = (struct lex){ .name = name, .text = text, .slots = slots };
+	*l = (struct lex){.name = name, .text = text, .slots = slots};
 	if (len > max_bytes || len > UINT32_MAX - 16)
-		return err_set(e, ERR_LIMIT, "%s: has %zu bytes, at most %zu are read; split it", name, len, max_bytes);
+		return err_set(e, ERR_LIMIT, "%s: has %zu bytes, at most %zu are read; split it", name, len,
+					   max_bytes);
 	l->len = (uint32_t)len;
 	for (uint32_t i = 0, n; i < l->len; i += n) {
 		n = utf8_at(text + i, l->len - i, &cp);
@@ -332,7 +335,7 @@ static int bad_escape(const struct lex *l, const struct token *t, uint32_t i, st
 
 /* Walks the string and hands each element to put: one to four bytes, or the wildcard (n = 0). */
 static int walk_string(const struct lex *l, const struct token *t, bool pattern, void *to,
-	void (*put)(void *to, const char *p, unsigned n), struct err *e)
+					   void (*put)(void *to, const char *p, unsigned n), struct err *e)
 {
 	uint32_t end = t->at + t->len - 1;
 	for (uint32_t i = t->at + 1; i < end;) {
@@ -373,10 +376,10 @@ static void put_text(void *to, const char *p, unsigned n)
 	o->n += n;
 }
 
-int lex_string(const struct lex *l, const struct token *t, struct arena *a, const char **out, uint32_t *out_len,
-	struct err *e)
+int lex_string(const struct lex *l, const struct token *t, struct arena *a, const char **out,
+			   uint32_t *out_len, struct err *e)
 {
-	struct text_out o = { arena_alloc(a, t->len, 1), 0 }; /* an escape is never shorter than its text */
+	struct text_out o = {arena_alloc(a, t->len, 1), 0}; /* an escape is never shorter than its text */
 	if (!o.p)
 		return err_set(e, ERR_NOMEM, "%s: no memory for its strings", l->name);
 	int rc = walk_string(l, t, false, &o, put_text, e);
@@ -400,10 +403,10 @@ static void put_pattern(void *to, const char *p, unsigned n)
 		o->p[o->n++] = (unsigned char)p[i];
 }
 
-int lex_pattern(const struct lex *l, const struct token *t, struct arena *a, uint16_t **out, uint32_t *out_len,
-	struct err *e)
+int lex_pattern(const struct lex *l, const struct token *t, struct arena *a, uint16_t **out,
+				uint32_t *out_len, struct err *e)
 {
-	struct pattern_out o = { arena_alloc(a, t->len, sizeof *o.p), 0 };
+	struct pattern_out o = {arena_alloc(a, t->len, sizeof *o.p), 0};
 	if (!o.p)
 		return err_set(e, ERR_NOMEM, "%s: no memory for its patterns", l->name);
 	int rc = walk_string(l, t, true, &o, put_pattern, e);

@@ -88,9 +88,10 @@ struct lex {
 	struct token tok;
 };
 
-/* Starts on a text of at most max_bytes bytes of valid UTF-8 and reads the first token. slots: ?name is one. */
-MUST_CHECK int lex_init(struct lex *l, const char *name, const char *text, size_t len, bool slots, size_t max_bytes,
-	struct err *e);
+/* Starts on a text of at most max_bytes bytes of valid UTF-8 and reads the first token. slots: a
+ * ?name is one token. */
+MUST_CHECK int lex_init(struct lex *l, const char *name, const char *text, size_t len, bool slots,
+	size_t max_bytes, struct err *e);
 /* Moves to the next token, which it also leaves in l->tok. */
 void lex_next(struct lex *l);
 /* The token after the current one. */

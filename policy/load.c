@@ -42,7 +42,8 @@ static int read_file(const char *path, size_t max, char **out, size_t *len, stru
 	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
 		rc = err_set(e, ERR_CONFIG, "%s: expected a regular file", path);
 	else if (st.st_size < 0 || (uint64_t)st.st_size > max)
-		rc = err_set(e, ERR_LIMIT, "%s: has %lld bytes, at most %zu are read", path, (long long)st.st_size, max);
+		rc = err_set(e, ERR_LIMIT, "%s: has %lld bytes, at most %zu are read", path, (long long)st.st_size,
+					 max);
 	else if (!(*out = malloc(max + 1)))
 		rc = err_set(e, ERR_NOMEM, "%s: no memory to read it", path);
 	if (!rc)

@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const var_names[VAR__MAX] = { "principal", "action", "resource", "context" };
+const char *const var_names[VAR__MAX] = {"principal", "action", "resource", "context"};
 
 int parse_no_memory(struct parser *p)
 {
@@ -49,7 +49,7 @@ static int check_word(struct parser *p)
 		return lex_expected(&p->lex, "an identifier", p->e);
 	if (t->word != WORD_NONE)
 		return lex_fail(&p->lex, t->at, p->e, "expected an identifier, found the reserved word `%.*s`",
-			(int)t->len, p->lex.text + t->at);
+						(int)t->len, p->lex.text + t->at);
 	return ERR_OK;
 }
 
@@ -146,7 +146,7 @@ int parse_type_ref(struct parser *p, const struct str *name, struct type_ref **o
 	struct type_ref *t = arena_alloc(p->arena, 1, sizeof *t);
 	if (!t)
 		return parse_no_memory(p);
-	*t = (struct type_ref){ .name = *name, .hash = hash_bytes(p->key, name->p, name->len) };
+	*t = (struct type_ref){.name = *name, .hash = hash_bytes(p->key, name->p, name->len)};
 	*out = t;
 	return ERR_OK;
 }
@@ -166,8 +166,11 @@ static int scope_entity(struct parser *p, enum var v, const struct uid **out)
 	}
 	uint32_t at = p->lex.tok.at;
 	if (p->lex.tok.kind != TOK_IDENT)
-		return lex_expected(&p->lex, v == VAR_ACTION ? "an action such as Action::\"name\"" :
-			"an entity such as Type::\"id\", or the template slot of this variable", p->e);
+		return lex_expected(&p->lex,
+							v == VAR_ACTION
+								? "an action such as Action::\"name\""
+								: "an entity such as Type::\"id\", or the template slot of this variable",
+							p->e);
 	if ((rc = parse_path(p, &type, &is_entity)))
 		return rc;
 	if (!is_entity)
@@ -176,7 +179,7 @@ static int scope_entity(struct parser *p, enum var v, const struct uid **out)
 		return rc;
 	if (v == VAR_ACTION && !type_is_action(&type))
 		return lex_fail(&p->lex, at, p->e, "expected an entity of type Action, found type `%.*s`",
-			(int)(type.len < 100 ? type.len : 100), type.p);
+						(int)(type.len < 100 ? type.len : 100), type.p);
 	while (parens--)
 		if ((rc = lex_take(&p->lex, TOK_RPAREN, p->e)))
 			return rc;
@@ -191,8 +194,10 @@ static int scope_ref(struct parser *p, enum var v, struct scope *s)
 		return scope_entity(p, v, &s->uid);
 	if (v == VAR_ACTION || t->len != strlen(var_names[v]) + 1 ||
 		memcmp(p->lex.text + t->at + 1, var_names[v], t->len - 1) != 0)
-		return lex_expected(&p->lex, v == VAR_ACTION ? "an action (actions have no template slot)" :
-			"the template slot of this variable, or an entity", p->e);
+		return lex_expected(&p->lex,
+							v == VAR_ACTION ? "an action (actions have no template slot)"
+											: "the template slot of this variable, or an entity",
+							p->e);
 	s->slot = true;
 	lex_next(&p->lex);
 	return ERR_OK;
@@ -252,7 +257,7 @@ static int scope_is(struct parser *p, enum var v, struct scope *s)
 static int parse_scope(struct parser *p, enum var v, struct scope *s)
 {
 	struct lex *l = &p->lex;
-	*s = (struct scope){ .kind = SCOPE_ANY };
+	*s = (struct scope){.kind = SCOPE_ANY};
 	if (!lex_is(l, var_names[v])) {
 		char want[32] = "`";
 		strncat(strncat(want, var_names[v], 16), "`", 2);
@@ -297,7 +302,7 @@ static int parse_annotation(struct parser *p, struct annotation *an)
 	lex_next(l);
 	if (l->tok.kind != TOK_IDENT)
 		return lex_expected(l, "the annotation's name", p->e);
-	*an = (struct annotation){ .key = str_make(p->key, l->text + l->tok.at, l->tok.len) };
+	*an = (struct annotation){.key = str_make(p->key, l->text + l->tok.at, l->tok.len)};
 	lex_next(l);
 	if (l->tok.kind != TOK_LPAREN)
 		return ERR_OK;
@@ -318,7 +323,7 @@ static int parse_annotations(struct parser *p, struct policy *pol)
 		uint32_t at = p->lex.tok.at;
 		if (n >= LIMIT_POLICY_ANNOTATIONS)
 			rc = lex_fail(&p->lex, at, p->e, "expected at most %d annotations, found more",
-				LIMIT_POLICY_ANNOTATIONS);
+						  LIMIT_POLICY_ANNOTATIONS);
 		if (rc || (rc = parser_grow(p, (void **)&list, n, &cap, sizeof *list)) ||
 			(rc = parse_annotation(p, &list[n])))
 			break;
@@ -403,13 +408,13 @@ static int parse_policy(struct parser *p, struct policy *pol)
 }
 
 int parse_policies(struct arena *a, struct intern *names, const struct source *src, void *to,
-	int (*put)(void *to, struct policy *p, struct err *e), struct err *e)
+				   int (*put)(void *to, struct policy *p, struct err *e), struct err *e)
 {
-	struct parser p = { .arena = a, .names = names, .key = &names->key, .e = e };
+	struct parser p = {.arena = a, .names = names, .key = &names->key, .e = e};
 	int rc = lex_init(&p.lex, src->name, src->text, src->len, true, LIMIT_POLICY_TEXT_BYTES, e);
 	arena_init(&p.scratch, LIMIT_WORLD_BYTES);
 	while (!rc && p.lex.tok.kind != TOK_END) {
-		struct policy pol = { .source = src };
+		struct policy pol = {.source = src};
 		rc = parse_policy(&p, &pol);
 		if (!rc)
 			rc = put(to, &pol, e);

@@ -99,7 +99,8 @@ size_t policy_entity_count(const struct policy_world *w);
 size_t policy_schema_entity_count(const struct policy_world *w);
 const char *policy_schema_entity(const struct policy_world *w, size_t i);
 size_t policy_schema_action_count(const struct policy_world *w);
-void policy_schema_action(const struct policy_world *w, size_t i, const char **type, const char **id, size_t *id_len);
+void policy_schema_action(const struct policy_world *w, size_t i, const char **type, const char **id,
+	size_t *id_len);
 /* Does the schema say that the action applies to these types? */
 bool policy_schema_applies(const struct policy_world *w, const char *action_type, const char *action_id,
 	size_t action_id_len, const char *principal_type, const char *resource_type);
@@ -119,7 +120,8 @@ const struct policy_value *policy_long(struct policy_request *r, int64_t i);
 const struct policy_value *policy_string(struct policy_request *r, const char *s, size_t len);
 const struct policy_value *policy_entity(struct policy_request *r, const char *type, const char *id,
 	size_t id_len);
-const struct policy_value *policy_set(struct policy_request *r, const struct policy_value *const *v, size_t n);
+const struct policy_value *policy_set(struct policy_request *r, const struct policy_value *const *v,
+	size_t n);
 struct policy_field {
 	const char *name;
 	const struct policy_value *value;

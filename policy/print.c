@@ -96,7 +96,7 @@ static bool is_ident(const struct str *s)
 	struct lex l;
 	struct err e;
 	return lex_init(&l, "", s->p, s->len, false, s->len, &e) == ERR_OK && l.tok.kind == TOK_IDENT &&
-		l.tok.word == WORD_NONE && l.tok.at == 0 && l.tok.len == s->len;
+		   l.tok.word == WORD_NONE && l.tok.at == 0 && l.tok.len == s->len;
 }
 
 static void put_name(struct printer *p, const struct str *s)
@@ -135,12 +135,12 @@ static void push(struct printer *p, struct todo t)
 
 static void push_text(struct printer *p, const char *text)
 {
-	push(p, (struct todo){ .text = text });
+	push(p, (struct todo){.text = text});
 }
 
 static void push_node(struct printer *p, uint32_t node, enum level level)
 {
-	push(p, (struct todo){ .node = node, .level = (uint8_t)level });
+	push(p, (struct todo){.node = node, .level = (uint8_t)level});
 }
 
 static const struct op *op_at(const struct printer *p, uint32_t i)
@@ -154,24 +154,17 @@ static const struct {
 	const char *text;
 	uint8_t level, left, right;
 } infix[OP__MAX] = {
-	[OP_OR] = { " || ", L_OR, L_OR, L_AND },
-	[OP_AND] = { " && ", L_AND, L_AND, L_RELATION },
-	[OP_EQ] = { " == ", L_RELATION, L_ADD, L_ADD },
-	[OP_NE] = { " != ", L_RELATION, L_ADD, L_ADD },
-	[OP_LT] = { " < ", L_RELATION, L_ADD, L_ADD },
-	[OP_LE] = { " <= ", L_RELATION, L_ADD, L_ADD },
-	[OP_GT] = { " > ", L_RELATION, L_ADD, L_ADD },
-	[OP_GE] = { " >= ", L_RELATION, L_ADD, L_ADD },
-	[OP_IN] = { " in ", L_RELATION, L_ADD, L_ADD },
-	[OP_ADD] = { " + ", L_ADD, L_ADD, L_MULT },
-	[OP_SUB] = { " - ", L_ADD, L_ADD, L_MULT },
-	[OP_MUL] = { " * ", L_MULT, L_MULT, L_UNARY },
+	[OP_OR] = {" || ", L_OR, L_OR, L_AND},        [OP_AND] = {" && ", L_AND, L_AND, L_RELATION},
+	[OP_EQ] = {" == ", L_RELATION, L_ADD, L_ADD}, [OP_NE] = {" != ", L_RELATION, L_ADD, L_ADD},
+	[OP_LT] = {" < ", L_RELATION, L_ADD, L_ADD},  [OP_LE] = {" <= ", L_RELATION, L_ADD, L_ADD},
+	[OP_GT] = {" > ", L_RELATION, L_ADD, L_ADD},  [OP_GE] = {" >= ", L_RELATION, L_ADD, L_ADD},
+	[OP_IN] = {" in ", L_RELATION, L_ADD, L_ADD}, [OP_ADD] = {" + ", L_ADD, L_ADD, L_MULT},
+	[OP_SUB] = {" - ", L_ADD, L_ADD, L_MULT},     [OP_MUL] = {" * ", L_MULT, L_MULT, L_UNARY},
 };
 
 static const char *const methods[OP__MAX] = {
-	[OP_CONTAINS] = ".contains(",        [OP_CONTAINS_ALL] = ".containsAll(",
-	[OP_CONTAINS_ANY] = ".containsAny(", [OP_IS_EMPTY] = ".isEmpty(",
-	[OP_HAS_TAG] = ".hasTag(",           [OP_GET_TAG] = ".getTag(",
+	[OP_CONTAINS] = ".contains(", [OP_CONTAINS_ALL] = ".containsAll(", [OP_CONTAINS_ANY] = ".containsAny(",
+	[OP_IS_EMPTY] = ".isEmpty(",  [OP_HAS_TAG] = ".hasTag(",           [OP_GET_TAG] = ".getTag(",
 };
 
 static enum level level_of(const struct op *o)
@@ -244,10 +237,10 @@ static void push_list(struct printer *p, uint32_t first, const struct keys *keys
 		return;
 	for (uint32_t c = first; c != NONE; c = p->next[c], i++) {
 		struct todo *t = &p->todo[base + 4 * (n - 1 - i)];
-		t[0] = (struct todo){ .node = c };
+		t[0] = (struct todo){.node = c};
 		t[1].text = keys ? ": " : "";
 		if (keys)
-			t[2] = (struct todo){ .name = &keys->name[i] };
+			t[2] = (struct todo){.name = &keys->name[i]};
 		t[3].text = i ? ", " : "";
 	}
 }
@@ -285,7 +278,7 @@ static void print_get(struct printer *p, uint32_t node)
 	const struct str *s = op_at(p, node)->str;
 	bool ident = is_ident(s);
 	push_text(p, ident ? "" : "]");
-	push(p, (struct todo){ .name = s });
+	push(p, (struct todo){.name = s});
 	push_text(p, ident ? "." : "[");
 	push_node(p, p->first[node], L_MEMBER);
 }
@@ -294,7 +287,7 @@ static void print_has(struct printer *p, uint32_t node)
 {
 	const struct keys *k = op_at(p, node)->keys;
 	for (uint32_t i = k->n; i-- > 0;) {
-		push(p, (struct todo){ .name = &k->name[i] });
+		push(p, (struct todo){.name = &k->name[i]});
 		push_text(p, i ? "." : " has ");
 	}
 	push_node(p, p->first[node], L_ADD);
@@ -315,7 +308,7 @@ static void print_pattern(struct printer *p, const struct pattern *pat)
 /* `like` has no operand behind it, so its left side is followed by a todo for the operation itself. */
 static void print_like(struct printer *p, uint32_t node)
 {
-	push(p, (struct todo){ .node = node, .level = UINT8_MAX });
+	push(p, (struct todo){.node = node, .level = UINT8_MAX});
 	push_node(p, p->first[node], L_ADD);
 }
 
@@ -362,9 +355,9 @@ static void print_record(struct printer *p, uint32_t node)
 }
 
 static void (*const forms[OP__MAX])(struct printer *p, uint32_t node) = {
-	[OP_SET] = print_set, [OP_RECORD] = print_record, [OP_CALL] = print_call, [OP_NOT] = print_signs,
-	[OP_NEG] = print_signs, [OP_ELSE] = print_if, [OP_GET] = print_get, [OP_HAS] = print_has,
-	[OP_LIKE] = print_like, [OP_IS] = print_is, [OP_IS_IN] = print_is,
+	[OP_SET] = print_set,   [OP_RECORD] = print_record, [OP_CALL] = print_call, [OP_NOT] = print_signs,
+	[OP_NEG] = print_signs, [OP_ELSE] = print_if,       [OP_GET] = print_get,   [OP_HAS] = print_has,
+	[OP_LIKE] = print_like, [OP_IS] = print_is,         [OP_IS_IN] = print_is,
 };
 
 static void print_node(struct printer *p, uint32_t node, uint8_t level)
@@ -393,14 +386,15 @@ static void print_node(struct printer *p, uint32_t node, uint8_t level)
 static uint32_t arity(const struct op *o, bool *steers)
 {
 	static const uint8_t children[OP__MAX] = {
-		[OP_NOT] = 1, [OP_NEG] = 1, [OP_EQ] = 2, [OP_NE] = 2, [OP_LT] = 2, [OP_LE] = 2, [OP_GT] = 2,
-		[OP_GE] = 2, [OP_IN] = 2, [OP_ADD] = 2, [OP_SUB] = 2, [OP_MUL] = 2, [OP_AND] = 2, [OP_OR] = 2,
-		[OP_ELSE] = 3, [OP_GET] = 1, [OP_HAS] = 1, [OP_LIKE] = 1, [OP_IS] = 1, [OP_IS_IN] = 2,
-		[OP_CONTAINS] = 2, [OP_CONTAINS_ALL] = 2, [OP_CONTAINS_ANY] = 2, [OP_IS_EMPTY] = 1,
-		[OP_HAS_TAG] = 2, [OP_GET_TAG] = 2,
+		[OP_NOT] = 1,      [OP_NEG] = 1,          [OP_EQ] = 2,           [OP_NE] = 2,       [OP_LT] = 2,
+		[OP_LE] = 2,       [OP_GT] = 2,           [OP_GE] = 2,           [OP_IN] = 2,       [OP_ADD] = 2,
+		[OP_SUB] = 2,      [OP_MUL] = 2,          [OP_AND] = 2,          [OP_OR] = 2,       [OP_ELSE] = 3,
+		[OP_GET] = 1,      [OP_HAS] = 1,          [OP_LIKE] = 1,         [OP_IS] = 1,       [OP_IS_IN] = 2,
+		[OP_CONTAINS] = 2, [OP_CONTAINS_ALL] = 2, [OP_CONTAINS_ANY] = 2, [OP_IS_EMPTY] = 1, [OP_HAS_TAG] = 2,
+		[OP_GET_TAG] = 2,
 	};
 	*steers = o->code == OP_BEGIN || o->code == OP_CONST || o->code == OP_AND_LEFT || o->code == OP_OR_LEFT ||
-		o->code == OP_IF || o->code == OP_THEN || o->code == OP_IS_LEFT;
+			  o->code == OP_IF || o->code == OP_THEN || o->code == OP_IS_LEFT;
 	if (o->code == OP_SET)
 		return (uint32_t)o->n;
 	if (o->code == OP_RECORD)
@@ -503,7 +497,7 @@ static void print_all(struct printer *p)
 
 int print_policy(const struct policy *pol, char **out, size_t *len, struct err *e)
 {
-	struct printer p = { .pol = pol };
+	struct printer p = {.pol = pol};
 	size_t n = (size_t)pol->n_ops + 1;
 	uint32_t *tree = calloc(n * 3, sizeof *tree);
 	if (tree) {

@@ -36,7 +36,7 @@ int policy_request_new(const struct policy_world *w, struct policy_request **out
 
 void policy_request_reset(struct policy_request *r)
 {
-	arena_rewind(&r->arena, (struct arena_mark){ 0 });
+	arena_rewind(&r->arena, (struct arena_mark){0});
 	r->fault.code = ERR_OK;
 	r->fuel.left = LIMIT_EVAL_FUEL;
 	r->n_overlay = 0;
@@ -44,7 +44,7 @@ void policy_request_reset(struct policy_request *r)
 		r->uid[v] = NULL;
 		r->entity[v] = NULL;
 	}
-	r->context = (struct val){ .kind = VAL__MAX };
+	r->context = (struct val){.kind = VAL__MAX};
 }
 
 void policy_request_free(struct policy_request *r)
@@ -115,7 +115,8 @@ static const struct uid *uid_of(struct policy_request *r, const char *type, cons
 	return u;
 }
 
-const struct policy_value *policy_entity(struct policy_request *r, const char *type, const char *id, size_t id_len)
+const struct policy_value *policy_entity(struct policy_request *r, const char *type, const char *id,
+										 size_t id_len)
 {
 	const struct uid *u = uid_of(r, type, id, id_len);
 	return u ? keep(r, val_uid(u)) : NULL;
@@ -168,11 +169,12 @@ const struct policy_value *policy_record(struct policy_request *r, const struct 
 	return keep_made(r, m, out);
 }
 
-static const struct policy_value *construct(struct policy_request *r, const char *fn, const char *text, size_t len)
+static const struct policy_value *construct(struct policy_request *r, const char *fn, const char *text,
+											size_t len)
 {
 	char msg[200];
 	const struct val arg = val_string(text, (uint32_t)(len < UINT32_MAX ? len : UINT32_MAX));
-	struct ext_call c = { .arena = &r->arena, .args = &arg, .n_args = 1, .msg = msg, .msg_cap = sizeof msg };
+	struct ext_call c = {.arena = &r->arena, .args = &arg, .n_args = 1, .msg = msg, .msg_cap = sizeof msg};
 	return ext_run(ext_find(fn, strlen(fn)), &c) ? keep(r, c.out) : fault(r, ERR_INPUT, msg);
 }
 
@@ -188,29 +190,31 @@ const struct policy_value *policy_decimal(struct policy_request *r, const char *
 
 const struct policy_value *policy_datetime_ms(struct policy_request *r, int64_t ms_since_1970)
 {
-	return keep(r, (struct val){ .kind = VAL_DATETIME, .i = ms_since_1970 });
+	return keep(r, (struct val){.kind = VAL_DATETIME, .i = ms_since_1970});
 }
 
 const struct policy_value *policy_duration_ms(struct policy_request *r, int64_t ms)
 {
-	return keep(r, (struct val){ .kind = VAL_DURATION, .i = ms });
+	return keep(r, (struct val){.kind = VAL_DURATION, .i = ms});
 }
 
 /* Attributes of loaded entities have their type from the schema; a context has its action's. */
 static struct json_hint context_hint(const struct policy_request *r)
 {
 	const struct schema *s = r->w->schema;
-	const struct schema_action *a = s && r->uid[VAR_ACTION] ? schema_find_action(s, r->uid[VAR_ACTION]) : NULL;
-	return (struct json_hint){ a && a->applies ? &a->context : NULL, false };
+	const struct schema_action *a =
+		s && r->uid[VAR_ACTION] ? schema_find_action(s, r->uid[VAR_ACTION]) : NULL;
+	return (struct json_hint){a && a->applies ? &a->context : NULL, false};
 }
 
-const struct policy_value *policy_json(struct policy_request *r, const char *text, size_t len, enum policy_mode mode)
+const struct policy_value *policy_json(struct policy_request *r, const char *text, size_t len,
+									   enum policy_mode mode)
 {
 	struct json_doc doc;
 	struct err e;
 	struct val v;
 	int rc = json_read("record", text, len, &doc, &e);
-	const struct json_reader reader = { &doc, &r->arena, NULL, &r->w->names, &r->fuel, mode };
+	const struct json_reader reader = {&doc, &r->arena, NULL, &r->w->names, &r->fuel, mode};
 	if (!rc)
 		rc = json_value(&reader, doc.root, context_hint(r), &v, &e);
 	json_free(&doc);
@@ -250,7 +254,8 @@ void policy_set_context(struct policy_request *r, const struct policy_value *rec
 /* --- entities of a request ------------------------------------------------------------------------------ */
 
 /* The fields of base that over lacks, and all of over. */
-static bool join_records(struct policy_request *r, const struct rec *base, const struct rec *over, const struct rec **out)
+static bool join_records(struct policy_request *r, const struct rec *base, const struct rec *over,
+						 const struct rec **out)
 {
 	struct val v;
 	size_t n = over->n;
@@ -267,7 +272,8 @@ static bool join_records(struct policy_request *r, const struct rec *base, const
 	return true;
 }
 
-static const struct rec *record_of(struct policy_request *r, const struct policy_value *given, const char *what)
+static const struct rec *record_of(struct policy_request *r, const struct policy_value *given,
+								   const char *what)
 {
 	struct val v;
 	if (!given && !rec_make(&r->arena, NULL, 0, &v))
@@ -319,7 +325,8 @@ static bool has_children(const struct policy_request *r, const struct uid *u)
 	return entity_is_parent(&r->w->entities, u);
 }
 
-static bool overlay_fill(struct policy_request *r, struct entity *en, const struct policy_parent *parents, size_t n)
+static bool overlay_fill(struct policy_request *r, struct entity *en, const struct policy_parent *parents,
+						 size_t n)
 {
 	const struct entity *base = entity_find(&r->w->entities, en->uid);
 	en->parents = arena_alloc(&r->arena, n, sizeof(struct uid *));
@@ -332,7 +339,8 @@ static bool overlay_fill(struct policy_request *r, struct entity *en, const stru
 			return fault(r, ERR_INPUT, "an entity is its own parent");
 	}
 	en->n_parents = (uint32_t)n;
-	if (base && !(join_records(r, base->attrs, en->attrs, &en->attrs) && join_records(r, base->tags, en->tags, &en->tags)))
+	if (base && !(join_records(r, base->attrs, en->attrs, &en->attrs) &&
+				  join_records(r, base->tags, en->tags, &en->tags)))
 		return no_memory(r);
 	if (!overlay_above(r, en, base))
 		return no_memory(r);
@@ -340,10 +348,10 @@ static bool overlay_fill(struct policy_request *r, struct entity *en, const stru
 }
 
 void policy_add_entity(struct policy_request *r, const char *type, const char *id, size_t id_len,
-	const struct policy_value *attrs, const struct policy_value *tags, const struct policy_parent *parents,
-	size_t n_parents)
+					   const struct policy_value *attrs, const struct policy_value *tags,
+					   const struct policy_parent *parents, size_t n_parents)
 {
-	struct entity en = { .uid = uid_of(r, type, id, id_len) };
+	struct entity en = {.uid = uid_of(r, type, id, id_len)};
 	en.attrs = record_of(r, attrs, "expected a record as attributes of an entity, found another value");
 	en.tags = record_of(r, tags, "expected a record as tags of an entity, found another value");
 	if (!en.uid || !en.attrs || !en.tags)

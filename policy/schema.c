@@ -50,28 +50,31 @@ static int action_cmp(const void *x, const void *y)
 
 struct schema_entity *schema_find_entity(const struct schema *s, const struct str *full)
 {
-	struct schema_entity key = { .full = *full }, *k = &key;
-	struct schema_entity **f = s->n_entity ? bsearch(&k, s->entities, s->n_entity, sizeof k, entity_cmp) : NULL;
+	struct schema_entity key = {.full = *full}, *k = &key;
+	struct schema_entity **f =
+		s->n_entity ? bsearch(&k, s->entities, s->n_entity, sizeof k, entity_cmp) : NULL;
 	return f ? *f : NULL;
 }
 
 static struct schema_common *find_common(const struct schema *s, const struct str *full)
 {
-	struct schema_common key = { .full = *full }, *k = &key;
-	struct schema_common **f = s->n_common ? bsearch(&k, s->commons, s->n_common, sizeof k, common_cmp) : NULL;
+	struct schema_common key = {.full = *full}, *k = &key;
+	struct schema_common **f =
+		s->n_common ? bsearch(&k, s->commons, s->n_common, sizeof k, common_cmp) : NULL;
 	return f ? *f : NULL;
 }
 
 struct schema_action *schema_find_action(const struct schema *s, const struct uid *u)
 {
-	struct schema_action key = { .uid = u }, *k = &key;
-	struct schema_action **f = s->n_action ? bsearch(&k, s->actions, s->n_action, sizeof k, action_cmp) : NULL;
+	struct schema_action key = {.uid = u}, *k = &key;
+	struct schema_action **f =
+		s->n_action ? bsearch(&k, s->actions, s->n_action, sizeof k, action_cmp) : NULL;
 	return f ? *f : NULL;
 }
 
 /* Pointers to the n elements at v, in order of their names; neighbours that are equal are twice. */
 static int sort_list(const struct resolving *g, void *v, uint32_t n, size_t size,
-	int (*cmp)(const void *, const void *), void ***out, uint32_t *twice)
+					 int (*cmp)(const void *, const void *), void ***out, uint32_t *twice)
 {
 	void **list = arena_alloc(g->p->arena, n, sizeof *list);
 	if (!list)
@@ -98,7 +101,8 @@ static int sort_all(const struct resolving *g)
 		return rc;
 	s->entities = (struct schema_entity **)v;
 	if (twice)
-		return fail(g, s->entities[twice]->at, "the entity type is declared twice:", &s->entities[twice]->full);
+		return fail(g, s->entities[twice]->at,
+					"the entity type is declared twice:", &s->entities[twice]->full);
 	if ((rc = sort_list(g, s->common, s->n_common, sizeof *s->common, common_cmp, &v, &twice)))
 		return rc;
 	s->commons = (struct schema_common **)v;
@@ -112,7 +116,7 @@ static int sort_all(const struct resolving *g)
 	return ERR_OK;
 }
 
-/* --- names ------------------------------------------------------------------------------------------------ */
+/* --- names -------------------------------------------------------------------------------------- */
 
 static bool is_absolute(const struct str *path)
 {
@@ -139,9 +143,9 @@ static const struct {
 	const char *name;
 	enum type_kind kind;
 } builtins[] = {
-	{ "Long", TYPE_LONG },          { "String", TYPE_STRING },       { "Bool", TYPE_BOOL },
-	{ "ipaddr", TYPE_EXTENSION },   { "decimal", TYPE_EXTENSION },   { "datetime", TYPE_EXTENSION },
-	{ "duration", TYPE_EXTENSION },
+	{"Long", TYPE_LONG},          {"String", TYPE_STRING},     {"Bool", TYPE_BOOL},
+	{"ipaddr", TYPE_EXTENSION},   {"decimal", TYPE_EXTENSION}, {"datetime", TYPE_EXTENSION},
+	{"duration", TYPE_EXTENSION},
 };
 
 static bool as_builtin(struct schema_type *t, const char *name, size_t len)
@@ -185,8 +189,9 @@ static int resolve_name(const struct resolving *g, struct schema_type *t, const 
 	struct str full;
 	int rc;
 	if (t->path.len > n && memcmp(t->path.p, cedar, n) == 0)
-		return as_builtin(t, t->path.p + n, t->path.len - n) ? ERR_OK :
-			fail(g, t->at, "expected a built-in type, found", &t->path);
+		return as_builtin(t, t->path.p + n, t->path.len - n)
+				   ? ERR_OK
+				   : fail(g, t->at, "expected a built-in type, found", &t->path);
 	if (!is_absolute(&t->path) && ns->len) {
 		if ((rc = full_name(g, ns, &t->path, &full)))
 			return rc;
@@ -258,19 +263,22 @@ static int find_parent(const struct resolving *g, const struct str *ns, struct s
 	return r->to ? ERR_OK : fail(g, r->at, "expected an action that is declared, found", &r->id);
 }
 
-/* --- checks ------------------------------------------------------------------------------------------------ */
+/* --- checks ------------------------------------------------------------------------------------- */
 
 static int check_names(const struct resolving *g)
 {
-	static const char *const reserved[] = { "Bool", "Boolean", "Entity", "Extension", "Long", "Record", "Set", "String" };
+	static const char *const reserved[] = {"Bool", "Boolean", "Entity", "Extension",
+										   "Long", "Record",  "Set",    "String"};
 	struct schema *s = g->s;
 	for (uint32_t i = 0; i < s->n_common; i++)
 		for (size_t k = 0; k < sizeof reserved / sizeof reserved[0]; k++)
 			if (str_is(&s->common[i].base, reserved[k]))
-				return fail(g, s->common[i].at, "expected a type name that is not built in, found", &s->common[i].base);
+				return fail(g, s->common[i].at, "expected a type name that is not built in, found",
+							&s->common[i].base);
 	for (uint32_t i = 0; i < s->n_entity; i++)
 		if (str_is(&s->entity[i].base, "Action"))
-			return fail(g, s->entity[i].at, "expected another name for an entity type, found", &s->entity[i].base);
+			return fail(g, s->entity[i].at, "expected another name for an entity type, found",
+						&s->entity[i].base);
 	return ERR_OK;
 }
 
@@ -280,10 +288,12 @@ static int check_shadows(const struct resolving *g)
 	static const char what[] = "the name is declared outside of the namespace too:";
 	struct schema *s = g->s;
 	for (uint32_t i = 0; i < s->n_entity; i++)
-		if (s->entity[i].ns.len && (schema_find_entity(s, &s->entity[i].base) || find_common(s, &s->entity[i].base)))
+		if (s->entity[i].ns.len &&
+			(schema_find_entity(s, &s->entity[i].base) || find_common(s, &s->entity[i].base)))
 			return fail(g, s->entity[i].at, what, &s->entity[i].base);
 	for (uint32_t i = 0; i < s->n_common; i++)
-		if (s->common[i].ns.len && (schema_find_entity(s, &s->common[i].base) || find_common(s, &s->common[i].base)))
+		if (s->common[i].ns.len &&
+			(schema_find_entity(s, &s->common[i].base) || find_common(s, &s->common[i].base)))
 			return fail(g, s->common[i].at, what, &s->common[i].base);
 	for (uint32_t i = 0; i < s->n_action; i++) {
 		struct uid u;
@@ -295,7 +305,8 @@ static int check_shadows(const struct resolving *g)
 }
 
 /* Calls visit for every common type that t names. */
-static int each_use(struct resolving *g, struct schema_type *t, void (*visit)(struct schema_common *c, void *to), void *to)
+static int each_use(struct resolving *g, struct schema_type *t,
+					void (*visit)(struct schema_common *c, void *to), void *to)
 {
 	int rc = todo_add(g, t);
 	while (!rc && g->n_todo) {
@@ -332,7 +343,7 @@ static void drop_user(struct schema_common *c, void *to)
 static int check_common_cycles(struct resolving *g)
 {
 	struct schema *s = g->s;
-	struct ready r = { malloc((s->n_common + 1) * sizeof(struct schema_common *)), 0 };
+	struct ready r = {malloc((s->n_common + 1) * sizeof(struct schema_common *)), 0};
 	int rc = r.v ? ERR_OK : parse_no_memory(g->p);
 	for (uint32_t i = 0; !rc && i < s->n_common; i++)
 		rc = each_use(g, &s->common[i].type, count_user, NULL);
@@ -395,7 +406,8 @@ static int resolve_all(struct resolving *g)
 	}
 	for (uint32_t i = 0; !rc && i < s->n_action; i++) {
 		struct schema_action *a = &s->action[i];
-		if ((rc = resolve_refs(g, &a->principals, &a->ns)) == 0 && (rc = resolve_refs(g, &a->resources, &a->ns)) == 0)
+		if ((rc = resolve_refs(g, &a->principals, &a->ns)) == 0 &&
+			(rc = resolve_refs(g, &a->resources, &a->ns)) == 0)
 			rc = resolve_type(g, &a->context, &a->ns);
 		for (uint32_t k = 0; !rc && k < a->n_parents; k++)
 			rc = find_parent(g, &a->ns, &a->parents[k]);
@@ -405,36 +417,39 @@ static int resolve_all(struct resolving *g)
 
 int schema_resolve(struct parser *p, struct schema *s)
 {
-	struct resolving g = { .p = p, .s = s };
+	struct resolving g = {.p = p, .s = s};
 	int rc;
 	if ((rc = sort_all(&g)) == 0 && (rc = check_names(&g)) == 0 && (rc = check_shadows(&g)) == 0 &&
 		(rc = resolve_all(&g)) == 0 && (rc = check_common_cycles(&g)) == 0)
 		rc = check_action_cycles(&g);
 	for (uint32_t i = 0; !rc && i < s->n_action; i++)
 		if (!is_record(&s->action[i].context))
-			rc = fail(&g, s->action[i].at, "expected a record as the context of the action", &s->action[i].uid->id);
+			rc = fail(&g, s->action[i].at, "expected a record as the context of the action",
+					  &s->action[i].uid->id);
 	free(g.todo);
 	return rc;
 }
 
-/* --- in the world --------------------------------------------------------------------------------------------- */
+/* --- in the world ------------------------------------------------------------------------------- */
 
 int policy_load_schema(struct policy_world *w, const char *name, const char *text, size_t len, struct err *e)
 {
 	struct arena_mark m = arena_mark(&w->arena);
 	const struct intern_mark names = intern_mark(&w->names);
 	if (w->state != WORLD_OPEN || w->schema)
-		return err_set(e, ERR_INTERNAL, "%s: %s", name, w->state != WORLD_OPEN ? "the world is sealed; load the schema before" :
-			"the world has a schema already");
+		return err_set(e, ERR_INTERNAL, "%s: %s", name,
+					   w->state != WORLD_OPEN ? "the world is sealed; load the schema before"
+											  : "the world has a schema already");
 	if (len > LIMIT_SCHEMA_BYTES)
 		return err_set(e, ERR_LIMIT, "%s: has %zu bytes, at most %llu are read", name, len,
-			(unsigned long long)LIMIT_SCHEMA_BYTES);
-	struct parser p = { .arena = &w->arena, .names = &w->names, .key = &w->names.key, .e = e };
+					   (unsigned long long)LIMIT_SCHEMA_BYTES);
+	struct parser p = {.arena = &w->arena, .names = &w->names, .key = &w->names.key, .e = e};
 	struct schema *s = arena_alloc(&w->arena, 1, sizeof *s);
 	arena_init(&p.scratch, LIMIT_WORLD_BYTES);
-	int rc = s ? lex_init(&p.lex, name, text, len, false, LIMIT_SCHEMA_BYTES, e) : err_set(e, ERR_NOMEM, "%s: no memory", name);
+	int rc = s ? lex_init(&p.lex, name, text, len, false, LIMIT_SCHEMA_BYTES, e)
+			   : err_set(e, ERR_NOMEM, "%s: no memory", name);
 	if (!rc) {
-		*s = (struct schema){ 0 };
+		*s = (struct schema){0};
 		rc = schema_parse(&p, s);
 	}
 	if (!rc)
@@ -451,7 +466,7 @@ int policy_load_schema(struct policy_world *w, const char *name, const char *tex
 
 static int add_action(struct policy_world *w, const struct schema_action *a, struct err *e)
 {
-	struct entity en = { .uid = a->uid, .n_parents = a->n_parents };
+	struct entity en = {.uid = a->uid, .n_parents = a->n_parents};
 	struct val none;
 	en.parents = arena_alloc(&w->arena, a->n_parents, sizeof(struct uid *));
 	if (!en.parents || rec_make(&w->arena, NULL, 0, &none))
@@ -502,7 +517,8 @@ static int differs(const struct uid *u, const char *what, struct err *e)
 {
 	char text[120];
 	err_escape(text, sizeof text, u->id.p, u->id.len);
-	return err_set(e, ERR_CONFIG, "entities: the action '%s' %s; leave it out, the schema has it", text, what);
+	return err_set(e, ERR_CONFIG, "entities: the action '%s' %s; leave it out, the schema has it", text,
+				   what);
 }
 
 int schema_check_actions(struct policy_world *w, struct err *e)
@@ -525,7 +541,7 @@ int schema_check_actions(struct policy_world *w, struct err *e)
 	return rc;
 }
 
-/* --- questions --------------------------------------------------------------------------------------------------- */
+/* --- questions ---------------------------------------------------------------------------------- */
 
 size_t policy_schema_entity_count(const struct policy_world *w)
 {
@@ -542,7 +558,8 @@ size_t policy_schema_action_count(const struct policy_world *w)
 	return w->schema ? w->schema->n_action : 0;
 }
 
-void policy_schema_action(const struct policy_world *w, size_t i, const char **type, const char **id, size_t *id_len)
+void policy_schema_action(const struct policy_world *w, size_t i, const char **type, const char **id,
+						  size_t *id_len)
 {
 	*type = w->schema->action[i].uid->type.p;
 	*id = w->schema->action[i].uid->id.p;
@@ -558,10 +575,11 @@ static bool refs_have(const struct schema_refs *r, const char *type)
 }
 
 bool policy_schema_applies(const struct policy_world *w, const char *action_type, const char *action_id,
-	size_t action_id_len, const char *principal_type, const char *resource_type)
+						   size_t action_id_len, const char *principal_type, const char *resource_type)
 {
 	struct uid u;
 	uid_fill(&w->names.key, &u, action_type, strlen(action_type), action_id, action_id_len);
 	const struct schema_action *a = w->schema ? schema_find_action(w->schema, &u) : NULL;
-	return a && a->applies && refs_have(&a->principals, principal_type) && refs_have(&a->resources, resource_type);
+	return a && a->applies && refs_have(&a->principals, principal_type) &&
+		   refs_have(&a->resources, resource_type);
 }

@@ -6,12 +6,10 @@
  *   Decl      ::= Annots (Entity | Action | Common)
  *   Entity    ::= 'entity' IDENT {',' IDENT} ['in' Types] [['='] Record] ['tags' Type] ';'
  *               | 'entity' IDENT {',' IDENT} 'enum' '[' STR {',' STR} ']' ';'
- *   Action    ::= 'action' Name {',' Name} ['in' (Ref | '[' Ref {',' Ref} ']')] [AppliesTo] ['attributes' '{' '}'] ';'
- *   AppliesTo ::= 'appliesTo' '{' Item {',' Item} [','] '}'
- *   Item      ::= ('principal'|'resource') ':' Types | 'context' ':' (Path|Record)      each once, any order
- *   Common    ::= 'type' IDENT '=' Type ';'
- *   Type      ::= Path | 'Set' '<' Type '>' | Record
- *   Record    ::= '{' [Annots Name ['?'] ':' Type {',' ..} [',']] '}'
+ *   Action    ::= 'action' Name {',' Name} ['in' (Ref | '[' Ref {',' Ref} ']')] [AppliesTo] ['attributes' '{'
+ * '}'] ';' AppliesTo ::= 'appliesTo' '{' Item {',' Item} [','] '}' Item      ::= ('principal'|'resource') ':'
+ * Types | 'context' ':' (Path|Record)      each once, any order Common    ::= 'type' IDENT '=' Type ';' Type
+ * ::= Path | 'Set' '<' Type '>' | Record Record    ::= '{' [Annots Name ['?'] ':' Type {',' ..} [',']] '}'
  *   Types     ::= Path | '[' [Path {',' Path}] ']'
  *   Ref       ::= Path '::' STR | Name           Name ::= IDENT | STR
  *   Annots    ::= {'@' any identifier ['(' STR ')']}
@@ -121,7 +119,8 @@ static int skip_annotations(struct parser *p)
 		uint32_t at = p->lex.tok.at;
 		lex_next(&p->lex);
 		if (n == LIMIT_POLICY_ANNOTATIONS)
-			return lex_fail(&p->lex, at, p->e, "expected at most %d annotations, found more", LIMIT_POLICY_ANNOTATIONS);
+			return lex_fail(&p->lex, at, p->e, "expected at most %d annotations, found more",
+							LIMIT_POLICY_ANNOTATIONS);
 		if (p->lex.tok.kind != TOK_IDENT)
 			return lex_expected(&p->lex, "the annotation's name", p->e);
 		if ((rc = read_text(p, &seen[n])))
@@ -151,11 +150,11 @@ static int open_nest(struct reading *g, bool record)
 	struct parser *p = g->p;
 	if (g->nests.n == LIMIT_POLICY_DEPTH)
 		return lex_fail(&p->lex, p->lex.tok.at, p->e, "too deep: more than %d types inside one another",
-			LIMIT_POLICY_DEPTH);
+						LIMIT_POLICY_DEPTH);
 	struct nest *n = list_add(p, &g->nests);
 	if (!n)
 		return parse_no_memory(p);
-	*n = (struct nest){ record, p->lex.tok.at, g->attrs.n };
+	*n = (struct nest){record, p->lex.tok.at, g->attrs.n};
 	lex_next(&p->lex);
 	return record ? ERR_OK : lex_take(&p->lex, TOK_LT, p->e);
 }
@@ -170,8 +169,8 @@ static int attr_head(struct reading *g)
 		return rc;
 	const struct nest *in = (struct nest *)g->nests.v + g->nests.n - 1;
 	if (g->attrs.n - in->base == LIMIT_SCHEMA_ATTRS)
-		return lex_fail(&p->lex, p->lex.tok.at, p->e, "expected at most %d attributes in a record, found more",
-			LIMIT_SCHEMA_ATTRS);
+		return lex_fail(&p->lex, p->lex.tok.at, p->e,
+						"expected at most %d attributes in a record, found more", LIMIT_SCHEMA_ATTRS);
 	if (!(a = list_add(p, &g->attrs)))
 		return parse_no_memory(p);
 	if ((rc = read_name(p, &a->name)))
@@ -199,7 +198,7 @@ static int close_record(struct reading *g, struct schema_type *out)
 	}
 	g->attrs.n = kept;
 	int rc = list_keep(g->p, &g->attrs, n->base, &v);
-	*out = (struct schema_type){ .kind = TYPE_RECORD, .at = n->at, .attr = v, .n_attr = kept - n->base };
+	*out = (struct schema_type){.kind = TYPE_RECORD, .at = n->at, .attr = v, .n_attr = kept - n->base};
 	g->attrs.n = n->base;
 	return rc;
 }
@@ -211,7 +210,7 @@ static int close_set(struct reading *g, struct schema_type *t)
 	if (!elem)
 		return parse_no_memory(g->p);
 	*elem = *t;
-	*t = (struct schema_type){ .kind = TYPE_SET, .at = n->at, .elem = elem };
+	*t = (struct schema_type){.kind = TYPE_SET, .at = n->at, .elem = elem};
 	return lex_take(&g->p->lex, TOK_GT, g->p->e);
 }
 
@@ -255,7 +254,7 @@ static int read_type(struct reading *g, struct schema_type *out)
 	bool more = true;
 	int rc = ERR_OK;
 	while (!rc && more) {
-		*out = (struct schema_type){ .kind = TYPE_NAME, .at = l->tok.at };
+		*out = (struct schema_type){.kind = TYPE_NAME, .at = l->tok.at};
 		if (l->tok.kind == TOK_LBRACE) {
 			rc = open_nest(g, true);
 			if (!rc && l->tok.kind != TOK_RBRACE) {
@@ -309,7 +308,7 @@ static int read_types(struct reading *g, struct schema_refs *out)
 	if (!rc)
 		rc = list_keep(g->p, &g->refs, 0, &v);
 	if (!rc)
-		*out = (struct schema_refs){ v, g->refs.n };
+		*out = (struct schema_refs){v, g->refs.n};
 	return rc;
 }
 
@@ -364,7 +363,7 @@ static int read_action_refs(struct reading *g)
 	return rc ? rc : lex_take(l, TOK_RBRACKET, g->p->e);
 }
 
-/* --- declarations ---------------------------------------------------------------------------------------- */
+/* --- declarations ------------------------------------------------------------------------------- */
 
 static int read_enum(struct reading *g, struct schema_entity *en)
 {
@@ -425,7 +424,7 @@ static int read_entity_body(struct reading *g, struct schema_entity *en)
 static int read_entity(struct reading *g)
 {
 	struct parser *p = g->p;
-	struct schema_entity body = { .ns = g->ns };
+	struct schema_entity body = {.ns = g->ns};
 	int rc = read_names(g, false);
 	if (rc || (rc = read_entity_body(g, &body)))
 		return rc;
@@ -445,7 +444,7 @@ static int read_entity(struct reading *g)
 static int read_common(struct reading *g)
 {
 	struct parser *p = g->p;
-	struct schema_common c = { .ns = g->ns, .at = p->lex.tok.at };
+	struct schema_common c = {.ns = g->ns, .at = p->lex.tok.at};
 	int rc;
 	if ((rc = read_ident(p, false, &c.base)) || (rc = lex_take(&p->lex, TOK_ASSIGN, p->e)) ||
 		(rc = read_type(g, &c.type)) || (rc = join(p, &g->ns, &c.base, &c.full)))
@@ -460,7 +459,7 @@ static int read_common(struct reading *g)
 /* One of principal, resource, context; seen: which of them stood before. */
 static int read_applies_item(struct reading *g, struct schema_action *a, unsigned *seen)
 {
-	static const char *const names[] = { "principal", "resource", "context" };
+	static const char *const names[] = {"principal", "resource", "context"};
 	struct lex *l = &g->p->lex;
 	unsigned i = 0;
 	int rc;
@@ -504,7 +503,8 @@ static int read_applies(struct reading *g, struct schema_action *a)
 	}
 	if (rc || (rc = lex_take(l, TOK_RBRACE, g->p->e)))
 		return rc;
-	return (seen & 3) == 3 ? ERR_OK : lex_fail(l, at, g->p->e, "expected principal and resource in appliesTo");
+	return (seen & 3) == 3 ? ERR_OK
+						   : lex_fail(l, at, g->p->e, "expected principal and resource in appliesTo");
 }
 
 static int read_action_body(struct reading *g, struct schema_action *a)
@@ -535,7 +535,7 @@ static int read_action_body(struct reading *g, struct schema_action *a)
 static int read_action(struct reading *g)
 {
 	struct parser *p = g->p;
-	struct schema_action body = { .ns = g->ns };
+	struct schema_action body = {.ns = g->ns};
 	const struct str action = str_make(p->key, "Action", 6);
 	struct str type;
 	int rc = read_names(g, true);
@@ -544,7 +544,8 @@ static int read_action(struct reading *g)
 	const struct schema_ref *name = g->names.v;
 	for (uint32_t i = 0; i < g->names.n; i++) {
 		struct schema_action *a = list_add(p, &g->actions);
-		const struct uid *u = intern_uid(p->names, p->arena, type.p, type.len, name[i].path.p, name[i].path.len);
+		const struct uid *u =
+			intern_uid(p->names, p->arena, type.p, type.len, name[i].path.p, name[i].path.len);
 		void *parents = arena_alloc(p->arena, body.n_parents, sizeof *body.parents);
 		if (!a || !u || !parents)
 			return parse_no_memory(p);
@@ -563,7 +564,7 @@ static int read_decl(struct reading *g)
 	static const struct {
 		const char *word;
 		int (*read)(struct reading *g);
-	} decls[] = { { "entity", read_entity }, { "action", read_action }, { "type", read_common } };
+	} decls[] = {{"entity", read_entity}, {"action", read_action}, {"type", read_common}};
 	struct lex *l = &g->p->lex;
 	int rc = skip_annotations(g->p);
 	if (rc)
@@ -589,7 +590,8 @@ static int read_namespace(struct reading *g)
 	if ((rc = read_path(p, &g->ns)))
 		return rc;
 	if (g->spaces.n == LIMIT_SCHEMA_NAMESPACES)
-		return lex_fail(&p->lex, at, p->e, "expected at most %d namespaces, found more", LIMIT_SCHEMA_NAMESPACES);
+		return lex_fail(&p->lex, at, p->e, "expected at most %d namespaces, found more",
+						LIMIT_SCHEMA_NAMESPACES);
 	const struct str *old = g->spaces.v;
 	for (uint32_t i = 0; i < g->spaces.n; i++)
 		if (str_cmp(&old[i], &g->ns) == 0)
@@ -620,7 +622,7 @@ static int read_top(struct reading *g)
 
 int schema_parse(struct parser *p, struct schema *out)
 {
-	struct reading g = { .p = p, .s = out, .ns = str_make(p->key, "", 0) };
+	struct reading g = {.p = p, .s = out, .ns = str_make(p->key, "", 0)};
 	void *en = NULL, *co = NULL, *ac = NULL, *ns = NULL;
 	int rc = ERR_OK;
 	g.entities.size = sizeof(struct schema_entity);
@@ -636,10 +638,17 @@ int schema_parse(struct parser *p, struct schema *out)
 	if (!rc && !(rc = list_keep(p, &g.entities, 0, &en)) && !(rc = list_keep(p, &g.commons, 0, &co)) &&
 		!(rc = list_keep(p, &g.actions, 0, &ac)))
 		rc = list_keep(p, &g.spaces, 0, &ns);
-	*out = (struct schema){ .source = out->source, .entity = en, .common = co, .action = ac, .ns = ns,
-		.n_entity = g.entities.n, .n_common = g.commons.n, .n_action = g.actions.n, .n_ns = g.spaces.n };
-	void *const lists[] = { g.entities.v, g.commons.v, g.actions.v, g.spaces.v, g.refs.v, g.names.v,
-		g.action_refs.v, g.attrs.v, g.nests.v };
+	*out = (struct schema){.source = out->source,
+						   .entity = en,
+						   .common = co,
+						   .action = ac,
+						   .ns = ns,
+						   .n_entity = g.entities.n,
+						   .n_common = g.commons.n,
+						   .n_action = g.actions.n,
+						   .n_ns = g.spaces.n};
+	void *const lists[] = {g.entities.v, g.commons.v,     g.actions.v, g.spaces.v, g.refs.v,
+						   g.names.v,    g.action_refs.v, g.attrs.v,   g.nests.v};
 	for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
 		free(lists[i]);
 	return rc;

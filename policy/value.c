@@ -42,11 +42,11 @@ static inline __attribute__((always_inline)) void sip_word(uint64_t v[4], uint64
 }
 
 /* Inlined so that the number of rounds is a constant where it matters. */
-static inline __attribute__((always_inline)) uint64_t siphash(const struct hash_key *k, const void *p, size_t len,
-	int c, int d)
+static inline __attribute__((always_inline)) uint64_t siphash(const struct hash_key *k, const void *p,
+															  size_t len, int c, int d)
 {
-	uint64_t v[4] = { k->k0 ^ 0x736f6d6570736575u, k->k1 ^ 0x646f72616e646f6du,
-		k->k0 ^ 0x6c7967656e657261u, k->k1 ^ 0x7465646279746573u };
+	uint64_t v[4] = {k->k0 ^ 0x736f6d6570736575u, k->k1 ^ 0x646f72616e646f6du, k->k0 ^ 0x6c7967656e657261u,
+					 k->k1 ^ 0x7465646279746573u};
 	const unsigned char *s = p;
 	uint64_t last = (uint64_t)len << 56;
 	size_t n = len;
@@ -78,7 +78,7 @@ uint64_t hash_bytes(const struct hash_key *k, const void *p, size_t len)
 
 struct str str_make(const struct hash_key *k, const char *p, size_t len)
 {
-	return (struct str){ p, (uint32_t)len, (uint32_t)hash_bytes(k, p, len) };
+	return (struct str){p, (uint32_t)len, (uint32_t)hash_bytes(k, p, len)};
 }
 
 int bytes_cmp(const char *a, size_t a_len, const char *b, size_t b_len)
@@ -101,12 +101,12 @@ bool type_is_action(const struct str *type)
 }
 
 void uid_fill(const struct hash_key *k, struct uid *out, const char *type, size_t type_len, const char *id,
-	size_t id_len)
+			  size_t id_len)
 {
 	uint64_t t = hash_bytes(k, type, type_len), i = hash_bytes(k, id, id_len);
 	uint64_t h = t * 0x9e3779b97f4a7c15u + rotl(i, 29);
-	out->type = (struct str){ type, (uint32_t)type_len, (uint32_t)t };
-	out->id = (struct str){ id, (uint32_t)id_len, (uint32_t)i };
+	out->type = (struct str){type, (uint32_t)type_len, (uint32_t)t};
+	out->id = (struct str){id, (uint32_t)id_len, (uint32_t)i};
 	out->type_hash = t;
 	out->hash = (h ^ h >> 32) * 0xd6e8feb86659fd93u ^ t;
 }
@@ -136,9 +136,9 @@ int uid_cmp(const struct uid *a, const struct uid *b)
 /* --- order ------------------------------------------------------------------------------------- */
 
 static const char *const kind_names[] = {
-	[VAL_BOOL] = "bool",       [VAL_LONG] = "long",         [VAL_STRING] = "string",
-	[VAL_ENTITY] = "entity",   [VAL_SET] = "set",           [VAL_RECORD] = "record",
-	[VAL_IP] = "ipaddr",       [VAL_DECIMAL] = "decimal",   [VAL_DATETIME] = "datetime",
+	[VAL_BOOL] = "bool",         [VAL_LONG] = "long",       [VAL_STRING] = "string",
+	[VAL_ENTITY] = "entity",     [VAL_SET] = "set",         [VAL_RECORD] = "record",
+	[VAL_IP] = "ipaddr",         [VAL_DECIMAL] = "decimal", [VAL_DATETIME] = "datetime",
 	[VAL_DURATION] = "duration",
 };
 _Static_assert(sizeof kind_names / sizeof kind_names[0] == VAL__MAX, "a name per kind");
@@ -222,7 +222,7 @@ static int deep_cmp(const struct val *a, const struct val *b, struct fuel *f)
 	struct pair stack[LIMIT_VALUE_DEPTH];
 	size_t n = 1;
 	int c;
-	stack[0] = (struct pair){ a, b, 0 };
+	stack[0] = (struct pair){a, b, 0};
 	while (n) {
 		if (!f->left)
 			return -1;
@@ -236,7 +236,7 @@ static int deep_cmp(const struct val *a, const struct val *b, struct fuel *f)
 			return c;
 		/* The same object on both sides needs no walk; depth was bounded when it was made. */
 		if (is_container(a) && a->set != b->set && n < LIMIT_VALUE_DEPTH)
-			stack[n++] = (struct pair){ a, b, 0 };
+			stack[n++] = (struct pair){a, b, 0};
 	}
 	return 0;
 }
@@ -316,8 +316,8 @@ enum val_made set_make(struct arena *a, struct val *v, size_t n, struct fuel *f,
 		return VAL_NO_FUEL;
 	if (depth + 1 > LIMIT_VALUE_DEPTH)
 		return VAL_TOO_DEEP;
-	if (!ck_get_size(ck_add(ck_mul(ck_u64(kept), ck_u64(sizeof *v)), ck_u64(sizeof(struct set))),
-		    SIZE_MAX, &bytes))
+	if (!ck_get_size(ck_add(ck_mul(ck_u64(kept), ck_u64(sizeof *v)), ck_u64(sizeof(struct set))), SIZE_MAX,
+					 &bytes))
 		return VAL_NO_MEMORY;
 	struct set *s = arena_alloc(a, 1, bytes);
 	if (!s)
@@ -326,7 +326,7 @@ enum val_made set_make(struct arena *a, struct val *v, size_t n, struct fuel *f,
 	s->depth = depth + 1;
 	if (kept)
 		memcpy(s->v, v, kept * sizeof *v);
-	*out = (struct val){ .kind = VAL_SET, .set = s };
+	*out = (struct val){.kind = VAL_SET, .set = s};
 	return VAL_MADE;
 }
 
@@ -369,7 +369,7 @@ enum val_made rec_make(struct arena *a, struct field *fl, size_t n, struct val *
 	if (depth + 1 > LIMIT_VALUE_DEPTH)
 		return VAL_TOO_DEEP;
 	if (!ck_get_size(ck_add(ck_mul(ck_u64(n), ck_u64(sizeof *fl)), ck_u64(sizeof(struct rec))), SIZE_MAX,
-		    &bytes))
+					 &bytes))
 		return VAL_NO_MEMORY;
 	struct rec *r = arena_alloc(a, 1, bytes);
 	if (!r)
@@ -378,7 +378,7 @@ enum val_made rec_make(struct arena *a, struct field *fl, size_t n, struct val *
 	r->depth = depth + 1;
 	if (n)
 		memcpy(r->f, fl, n * sizeof *fl);
-	*out = (struct val){ .kind = VAL_RECORD, .rec = r };
+	*out = (struct val){.kind = VAL_RECORD, .rec = r};
 	return VAL_MADE;
 }
 

@@ -123,7 +123,7 @@ static struct source *keep_source(struct policy_world *w, const char *name, cons
 	char *n = arena_copy(&w->arena, name, strlen(name)), *t = arena_copy(&w->arena, text, len);
 	if (!s || !n || !t)
 		return NULL;
-	*s = (struct source){ n, t, len };
+	*s = (struct source){n, t, len};
 	return s;
 }
 
@@ -136,7 +136,7 @@ int policy_load_text(struct policy_world *w, const char *name, const char *text,
 		return err_set(e, ERR_INTERNAL, "%s: the world is sealed; load policies before", name);
 	if (len > LIMIT_POLICY_TEXT_BYTES)
 		return err_set(e, ERR_LIMIT, "%s: has %zu bytes, at most %llu are read; split it", name, len,
-			(unsigned long long)LIMIT_POLICY_TEXT_BYTES);
+					   (unsigned long long)LIMIT_POLICY_TEXT_BYTES);
 	struct source *s = keep_source(w, name, text, len);
 	int rc = s ? parse_policies(&w->arena, &w->names, s, w, put, e) : no_memory(e);
 	if (!rc)
@@ -164,8 +164,8 @@ static int link_fail(struct err *e, const char *template_id, const char *what, c
 	return err_set(e, ERR_CONFIG, "link of template `%s`: %s `%s`", t, what, s);
 }
 
-static int fill_slot(struct policy_world *w, struct policy *p, const char *template_id, const struct policy_slot *s,
-	struct err *e)
+static int fill_slot(struct policy_world *w, struct policy *p, const char *template_id,
+					 const struct policy_slot *s, struct err *e)
 {
 	for (enum var v = VAR_PRINCIPAL; v <= VAR_RESOURCE; v++) {
 		struct scope *sc = &p->scope[v];
@@ -181,7 +181,7 @@ static int fill_slot(struct policy_world *w, struct policy *p, const char *templ
 }
 
 static int link_fill(struct policy_world *w, struct policy *p, const char *template_id, const char *new_id,
-	const struct policy_slot *slots, size_t n, struct err *e)
+					 const struct policy_slot *slots, size_t n, struct err *e)
 {
 	int rc = ERR_OK;
 	for (size_t i = 0; !rc && i < n; i++)
@@ -196,8 +196,8 @@ static int link_fill(struct policy_world *w, struct policy *p, const char *templ
 	return p->id ? append(w, p, e) : no_memory(e);
 }
 
-int policy_link(struct policy_world *w, const char *template_id, const char *new_id, const struct policy_slot *slots,
-	size_t n_slots, struct err *e)
+int policy_link(struct policy_world *w, const char *template_id, const char *new_id,
+				const struct policy_slot *slots, size_t n_slots, struct err *e)
 {
 	struct arena_mark m = arena_mark(&w->arena);
 	const struct intern_mark names = intern_mark(&w->names);
@@ -215,7 +215,7 @@ int policy_link(struct policy_world *w, const char *template_id, const char *new
 	return rc;
 }
 
-/* --- sealing, questions ---------------------------------------------------------------------------------- */
+/* --- sealing, questions ------------------------------------------------------------------------- */
 
 int policy_world_seal(struct policy_world *w, struct err *e)
 {
@@ -267,7 +267,7 @@ uint32_t policy_offset(const struct policy_world *w, size_t i)
 }
 
 void policy_place(const struct policy_world *w, size_t i, uint32_t offset, const char **name, unsigned *line,
-	unsigned *column)
+				  unsigned *column)
 {
 	const struct source *s = w->pol[i].source;
 	*name = s->name;

@@ -15,6 +15,8 @@ echo "bench: spawn against bwrap"
 echo "bench: durable records against bare append and fdatasync"
 "$b/tests/bench_log" >> "$out" || rc=1
 /usr/bin/python3 -B tests/bench/bench_calls.py "$b" "$out" || rc=1
+echo "bench: policy decisions"
+"$b/tests/bench_policy" >> "$out" || rc=1
 echo "bench: models against ONNX Runtime"
 /usr/bin/python3 tests/models/fetch.py || echo "SKIP real models: they cannot be fetched (no network?)"
 build/venv/bin/python3 -B tests/bench/bench_onnx.py "$b" "$out" "$@" || rc=1
