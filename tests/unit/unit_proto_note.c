@@ -119,7 +119,7 @@ static void test_private_key_text(void **state)
 	assert_memory_equal(&s, &back, sizeof s);
 	for (size_t i = 0; i < strlen(text); i++) {
 		char bad[NOTE_SKEY_MAX_BYTES];
-		strcpy(bad, text);
+		memcpy(bad, text, sizeof text);
 		bad[i] ^= 1;
 		int rc = note_skey_parse(bad, strlen(bad), &back, &e);
 		assert_int_equal(rc, ERR_CONFIG);
@@ -138,7 +138,7 @@ static void test_every_byte(void **state)
 	uint64_t good = 0;
 	for (size_t i = 0; i < strlen(foo_note); i++) {
 		for (int bit = 0; bit < 8; bit++) {
-			strcpy(bad, foo_note);
+			memcpy(bad, foo_note, sizeof foo_note);
 			bad[i] = (char)(bad[i] ^ 1 << bit);
 			assert_int_not_equal(check(bad, strlen(foo_note), &k, 1, &good), ERR_OK);
 		}
