@@ -21,6 +21,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [HERE] + [os.path.join(ROOT, "tests", d) for d in ("models", "models/demo", "e2e")]
 
 import bench_onnx  # noqa: E402
+import noise  # noqa: E402
 import onnx_make  # noqa: E402
 from bench_onnx import Broker, Side, summary  # noqa: E402
 
@@ -82,11 +83,13 @@ def measure(build, folder, callers):
         turn(sides, 20)
         bare(folder, 20)
         ours, peer, seconds = [], [], 0.0
-        for _ in range(ROUNDS):
-            times, took = turn(sides, TURN_CALLS)
-            ours += times
-            seconds += took
-            peer += bare(folder, TURN_CALLS)
+        noise.wait_idle()
+        with noise.Meter() as meter:
+            for _ in range(ROUNDS):
+                times, took = turn(sides, TURN_CALLS)
+                ours += times
+                seconds += took
+                peer += bare(folder, TURN_CALLS)
     finally:
         for s in sides:
             s.close()
@@ -98,7 +101,8 @@ def measure(build, folder, callers):
             "path": "service", "threads": 1, "ours_p10_ms": round(ours_p10, 4), "ours_median_ms": round(ours_median, 4),
             "peer": "append+fdatasync", "peer_p10_ms": round(peer_p10, 4), "peer_median_ms": round(peer_median, 4),
             "speedup_p10": round(peer_p10 / ours_p10, 3), "speedup_median": round(peer_median / ours_median, 3),
-            "calls_per_s": round(rate), "peer_per_s": round(peer_rate), "rounds": ROUNDS}
+            "calls_per_s": round(rate), "peer_per_s": round(peer_rate), "rounds": ROUNDS,
+            "others_pct": round(meter.others_pct, 1)}
 
 
 def main():
@@ -111,8 +115,9 @@ def main():
             r = measure(build, folder, callers)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        print("%-12s %6d durable calls/s (%.3f ms median); bare append+fdatasync %6d/s (%.3f ms)" % (
-            r["name"], r["calls_per_s"], r["ours_median_ms"], r["peer_per_s"], r["peer_median_ms"]), flush=True)
+        print("%-12s %6d durable calls/s (%.3f ms median); bare append+fdatasync %6d/s (%.3f ms)%s" % (
+            r["name"], r["calls_per_s"], r["ours_median_ms"], r["peer_per_s"], r["peer_median_ms"],
+            "  noisy: others %.0f %%" % r["others_pct"] if r["others_pct"] > noise.NOISY_PCT else ""), flush=True)
         with open(out, "a", encoding="utf-8") as f:
             f.write(json.dumps(r) + "\n")
 

@@ -163,6 +163,7 @@ def measure(case, build, folder, threads, cpus):
                     for which, who in enumerate((side, peer)):
                         time.sleep(PAUSE_S)
                         times[side.name][which].extend(who.run(who.calls))
+        peak = max(peak, float(engine.ask("peak")))
     finally:
         for side in sides:
             side.close()

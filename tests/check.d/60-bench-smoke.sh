@@ -6,7 +6,7 @@ py=build/venv/bin/python3
 [ -x "$py" ] && "$py" -c 'import onnxruntime' 2>/dev/null || { echo "SKIP bench smoke: no onnxruntime in build/venv"; exit 0; }
 ${MAKE:-make} --no-print-directory "$b/tests/engine_bench" "$b/tests/service_bench" > /dev/null || exit 1
 out=$(mktemp)
-BENCH_QUICK=1 "$py" -B tests/bench/bench_onnx.py "$b" "$out" silero_v6 magika_v3_3 light_squeezenet
+BENCH_QUICK=1 "$py" -B tests/bench/bench_onnx.py "$b" "$out" silero_v6 ppocr_cls
 rc=$?
 rm -f "$out"
 exit $rc
