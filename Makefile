@@ -163,13 +163,13 @@ $(addprefix $(B)/tests/,crash_kill audit_fill audit_process bench_log): $$(addpr
 # STEP_OBJS are the layers as functions: in the jailer (musl), the worker's start, broker and auditor.
 STEP_OBJS    := sandbox/wall/layers.o sandbox/wall/process.o sandbox/wall/caps.o sandbox/wall/rlimits.o \
                 sandbox/wall/fds.o sandbox/wall/landlock.o sandbox/wall/namespaces.o sandbox/wall/seccomp.o
-JAILER_OBJS  := sandbox/outside/jailer.o sandbox/outside/jail_once.o sandbox/outside/jail_child.o $(STEP_OBJS)
+JAILER_OBJS  := $(addprefix sandbox/outside/,jailer.o jail_once.o jail_child.o jail_clone.o jail_template.o) \
+                $(STEP_OBJS)
 # WALL_OBJS: what broker and auditor need to wall themselves. SPAWN_OBJS: the broker's hold on the jailer.
 WALL_OBJS    := $(STEP_OBJS) sandbox/wall/wall.o sandbox/wall/probe.o
-SPAWN_OBJS   := sandbox/outside/spawn.o sandbox/outside/verify.o sandbox/outside/verdict.o \
-                sandbox/outside/memfd.o sandbox/outside/attempt.o
-# START_OBJS: a worker's way from exec to "locked" (with PROTO_CORE and KERNEL_OBJS).
-START_OBJS   := sandbox/inside/start.o sandbox/wall/process.o sandbox/wall/fds.o sandbox/wall/seccomp.o
+SPAWN_OBJS   := $(addprefix sandbox/outside/,spawn.o word.o verify.o verdict.o violation.o advice.o memfd.o attempt.o)
+# START_OBJS: a worker's way from exec, or from its template's fork, to "locked" (with PROTO_CORE and KERNEL_OBJS).
+START_OBJS   := sandbox/inside/start.o $(addprefix sandbox/outside/,template.o jail_child.o jail_clone.o) $(STEP_OBJS)
 ATTACK_OBJS  := tests/jail/attack.o $(START_OBJS) sandbox/inside/engine/kernels/pool.o $(PROTO_CORE)
 RULES        := sandbox/wall/worker_strict.rules sandbox/wall/worker_report.rules sandbox/wall/worker_door.rules \
                 sandbox/wall/worker_startup.rules \
@@ -181,6 +181,7 @@ unit_wall_verdict_OBJS := $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_CORE)
 unit_wall_layers_OBJS  := $(WALL_OBJS) $(PROTO_CORE)
 FUZZERS        += fuzz_wall_proof
 fuzz_wall_proof_OBJS := $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_CORE)
+HARNESS_OBJS   := tests/jail/harness.o $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_CORE)
 TEST_PROGRAMS  += jail_run fumehood-jailer-test
 BENCH_PROGRAMS += bench_spawn
 
@@ -228,7 +229,7 @@ $(B)/tests/fumehood-jailer-test: $(JAILER_OBJS:%=$(B)/musl-test/%) $(B)/musl-tes
 $(B)/bin/fumehood-attack: $(ATTACK_OBJS:%=$(B)/obj/%)
 	@mkdir -p $(@D)
 	$(Q)gcc -static-pie -pthread $(LDHARD) -o $@.tmp $^ && printf 'fumehood attack\n' >> $@.tmp && mv $@.tmp $@
-$(B)/tests/jail_run: $(addprefix $(B)/obj/,tests/jail/jail_run.o $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_CORE))
+$(B)/tests/jail_run: $(addprefix $(B)/obj/,tests/jail/jail_run.o $(HARNESS_OBJS))
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SAN) -pie $(LDHARD) -o $@ $^
 $(B)/tests/bench_spawn: $(addprefix $(B)/obj/,tests/bench/bench_spawn.o $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_CORE))
@@ -284,10 +285,13 @@ $(B)/tests/onnx_run: $(addprefix $(B)/obj/,tests/judges/onnx_run.o $(ONNX_RUN_OB
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SAN) -pthread -pie $(LDHARD) -Wl,--wrap=kernels_get -o $@ $^ -lm
 
-ONNX_TESTS := unit_onnx_corpus
+TEST_PROGRAMS += onnx_run
+ONNX_TESTS := unit_onnx_corpus unit_onnx_session unit_onnx_wire
 UNIT_TESTS += $(ONNX_TESTS)
 $(foreach t,$(ONNX_TESTS),$(eval $(t)_OBJS := $(ONNX_RUN_OBJS)))
 $(ONNX_TESTS:%=$(B)/tests/%): | $(B)/onnx-corpus/manifest.txt
+FUZZERS += fuzz_onnx
+fuzz_onnx_OBJS := $(ONNX_RUN_OBJS)
 # Good and bad files, written from descriptions: no binary corpus is kept.
 $(B)/onnx-corpus/manifest.txt: tests/models/make_onnx.py tests/models/onnx_pb.py
 	$(Q)$(PY) -B tests/models/make_onnx.py $(@D)

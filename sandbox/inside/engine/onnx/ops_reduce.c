@@ -301,7 +301,7 @@ static int softmax_infer(struct plan *p, struct step *s)
 	/* Before operator set 13 everything from the axis on is one row. */
 	for (int i = 0; i < x->rank; i++)
 		*(i < axis ? &q->outer : i == axis || old ? &q->n : &q->inner) *= x->dims[i];
-	s->scratch = q->inner > 1 ? (uint64_t)q->n * 4 : 0;
+	s->scratch = q->inner > 1 ? (uint64_t)q->n * 8 : 0; /* a row in and a row out */
 	return plan_out(p, s, 0, x->dtype, x->rank, x->dims);
 }
 
@@ -335,15 +335,15 @@ static void softmax_task(void *arg, uint32_t task, unsigned thread)
 		softmax_row(j->r, q, j->y + task * q->n, j->x + task * q->n);
 		return;
 	}
-	float *row = (float *)(void *)(j->r->scratch + thread * j->r->scratch_each);
+	float *row = (float *)(void *)(j->r->scratch + thread * j->r->scratch_each), *out = row + q->n;
 	for (int64_t i = 0; i < q->inner; i++) {
 		const float *x = j->x + task * q->n * q->inner + i;
 		float *y = j->y + task * q->n * q->inner + i;
 		for (int64_t k = 0; k < q->n; k++)
 			row[k] = x[k * q->inner];
-		softmax_row(j->r, q, row, row);
+		softmax_row(j->r, q, out, row);
 		for (int64_t k = 0; k < q->n; k++)
-			y[k * q->inner] = row[k];
+			y[k * q->inner] = out[k];
 	}
 }
 
