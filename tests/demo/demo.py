@@ -263,7 +263,7 @@ def attack(d):
     d.step("attack", "a program in the worker's place that tries to open a file: how the wall answers")
     done = d.ask("doctor", "--attempt", "open", expect=5)
     d.show(done.stdout + done.stderr)
-    d.need("refused-call" in done.stdout and "SIGSYS" in done.stdout, "the attack should die of its call")
+    d.need("refused-call" in done.stdout, "the attack should die of its call")
 
 
 def audit(d):
