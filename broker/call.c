@@ -57,7 +57,6 @@ struct call *call_new(struct client *c, const struct call_kind *kind, const char
 	k->wait = (struct log_wait){ .fn = on_stored, .arg = k };
 	link_to(k, &c->calls);
 	c->n_calls++;
-	c->b->n_calls++;
 	return k;
 }
 

@@ -166,6 +166,7 @@ int on_infer(void *peer, struct frame *f, struct err *e)
 	Fumehood__Infer *m = head;
 	struct call *k = call_new(c, &kind_infer, "infer", f->header.request_id);
 	if (k) {
+		c->b->n_calls++;
 		memcpy(k->salt, c->salt, sizeof k->salt);
 		memcpy(k->input_digest, digest, sizeof k->input_digest);
 		k->has_salt = c->has_salt;
