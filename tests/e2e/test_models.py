@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models through the whole stack: real ones against ONNX Runtime, hostile ones against their refusal."""
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -7,7 +10,8 @@ import catalog
 import onnx_make
 import receipt
 from conftest import model_or_skip
-from fumehood_client import Refused
+from fumehood_client import DTYPES, Refused
+from house import ROOT
 
 RTOL, ATOL = 1e-3, 1e-5
 
@@ -165,3 +169,54 @@ def test_memory_limit_is_a_refusal_with_both_numbers(house):
             c.infer(x, handle=c.open(path, memory_bytes=32 << 20)["handle"])
         assert e.value.code == "limit" and len(numbers_in(e.value.words["error"])) >= 2, e.value.words
         c.infer(x, handle=c.open(path, memory_bytes=256 << 20)["handle"])
+
+
+@pytest.fixture(scope="session")
+def corpus(base):
+    """(name, bytes, code of opening, code of a call, fill) of every small file that the engine's own tests use."""
+    folder = base + "/corpus"
+    subprocess.run([sys.executable, "-B", ROOT + "/tests/models/make_onnx.py", folder], check=True, capture_output=True)
+    rows = []
+    with open(folder + "/manifest.txt", encoding="ascii") as f:
+        for line in f:
+            name, opened, run, fill = line.split()
+            with open("%s/%s.onnx" % (folder, name), "rb") as m:
+                rows.append((name, m.read(), opened, run, int(fill)))
+    return rows
+
+
+def filled(port, fill):
+    shape = [d if d >= 0 else 1 for d in port["dims"]]
+    dtype = np.dtype(DTYPES[port["type"]])
+    return np.full(shape, 0.5 if dtype.kind == "f" else fill, dtype)
+
+
+def outcome(c, path, run, fill):
+    """(code of opening, code of a call), as the manifest has them."""
+    try:
+        opened = c.open(path)
+    except Refused as e:
+        return e.code, "-"
+    if run == "-":
+        return "ok", "-"
+    try:
+        inputs = {p["name"]: filled(p, fill) for p in opened["info"]["inputs"] if not p["optional"]}
+        c.infer(inputs, handle=opened["handle"])
+        return "ok", "ok"
+    except Refused as e:
+        return "ok", e.code
+
+
+def test_corpus_through_the_whole_stack(house, corpus):
+    """What the engine says alone is what a client hears through worker and broker, file by file."""
+    wrong = []
+    house.broker()
+    with house.client():
+        for name, data, opened, run, fill in corpus:
+            with house.client() as c:               # a connection holds only so many models
+                got = outcome(c, house.write("corpus.onnx", data), run, fill)
+            for want, have in zip((opened, run), got):
+                if want != "any" and have != want and not (want == "-" or have == "-"):
+                    wrong.append((name, (opened, run), got))
+    assert not wrong, wrong
+    assert len(corpus) > 100
