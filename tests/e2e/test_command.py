@@ -41,7 +41,8 @@ def test_json_on_every_command(used):
                      ["audit", "tail", "--once"], ["doctor", "--attempts"]):
             r = used.cmd(args[0], "--json", *args[1:])
             assert r.code in (0, 1), r
-            json.loads(r.out)
+            for text in r.out.splitlines() if "tail" in args else [r.out]:    # a stream is one object a line
+                json.loads(text)
 
 
 def test_receipt_in_files(used):
@@ -55,8 +56,7 @@ def test_receipt_in_files(used):
     other = used.path("other")
     used.ok("run", used.path("add.onnx"), "--input", "x=" + used.path("x.npy"), "--receipt", other, "--state-dir",
             used.path("state2"), place=False)
-    r = used.cmd("audit", "verify", "--json", "--checkpoint", other)
-    assert r.code == 7, r
+    used.refused("signature", 3, "audit", "verify", "--checkpoint", other)
 
 
 def rows_of(house, *args):
