@@ -155,6 +155,18 @@ static size_t used_bytes(const struct scan *s, size_t offset)
 	return bytes < s->len - offset ? bytes : s->len - offset;
 }
 
+/* Where what one torn write left at offset must end at the latest, as far as blocks tell: behind the first
+ * block; or, for a segment's first block, which is written together with the batch behind it, behind that. */
+static size_t torn_write_end(struct scan *s, size_t offset)
+{
+	uint32_t bad;
+	size_t end = offset + SEGMENT_BLOCK_BYTES;
+	if (offset == 0 && segment_batch_get(s->seg, s->len, end, s->batch, &bad, NULL) == SEGMENT_BATCH &&
+	    s->batch->first_index == s->end->front.size)
+		end += s->batch->bytes;
+	return end;
+}
+
 /* The place (loaded segment, offset) holds something that is no batch: torn tail or damage? */
 static int tail_judge(struct scan *s, size_t offset, uint32_t n_good, const char *why)
 {
@@ -169,7 +181,7 @@ static int tail_judge(struct scan *s, size_t offset, uint32_t n_good, const char
 	end->torn_whole = n_good;
 	end->torn_bytes = used_bytes(s, offset);
 	hash_sha256(s->seg + offset, end->torn_bytes, end->torn_sha256);
-	if (evidence_find(s, offset + SEGMENT_BLOCK_BYTES))
+	if (evidence_find(s, torn_write_end(s, offset)))
 		return fault_set(s->fault, s->e, FAULT_FRAME, end->front.size + n_good, torn_path,
 		                 "%s, and signed entries follow behind: damaged", why);
 	/* One write was under way at most: later segments must be empty. */

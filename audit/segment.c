@@ -46,7 +46,8 @@
  * - otherwise it is a torn tail: what a power failure left of the one write that was under way. No caller
  *   was answered. It is copied to quarantine/ and synced, then overwritten with zeros, and a record
  *   TORN_TAIL with its SHA-256 is appended. Nothing is dropped silently.
- * One write is under way at most, so a torn tail is never longer than one batch.
+ * One write is under way at most, so a torn tail is never longer than one batch. The first write of a segment is
+ * its first block and a batch: that batch may be whole although the block in front of it is lost.
  *
  * Side: auditor, cli. Trusts: nothing that it reads. Owns: the format.
  */

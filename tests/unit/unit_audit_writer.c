@@ -301,6 +301,57 @@ static void test_torn_tail(void **state)
 	kit_free(&k);
 }
 
+static bool segment_is_used(const struct kit *k, const char *name)
+{
+	char path[200];
+	snprintf(path, sizeof path, "%s/segments/%s", k->log, name);
+	FILE *f = fopen(path, "rb");
+	int c = f ? fgetc(f) : 0;
+	if (f)
+		fclose(f);
+	return c > 0;
+}
+
+/* The first write of a segment is its first block and a batch; the power went when only the batch had arrived. The
+ * batch is whole and signed, but nobody was answered: torn, not damaged. */
+static void test_torn_first_block(void **state)
+{
+	(void)state;
+	struct kit k;
+	struct writer_opened info;
+	struct audit_verdict v;
+	uint64_t n = 0;
+	kit_new_fast(&k);
+	kit_open(&k, SMALL, NULL);
+	while (!segment_is_used(&k, "000000000001")) {
+		kit_shell("rm -rf '%s/before' && cp -a '%s' '%s/before'", k.base, k.state, k.base);
+		kit_add(&k, n++, 20000);
+		kit_commit(&k);
+	}
+	kit_close(&k);
+	kit_shell("rm -rf '%s' && mv '%s/before' '%s'", k.state, k.base, k.state);
+	kit_shell("dd if=/dev/zero of='%s/segments/000000000001' bs=4096 count=1 conv=notrunc status=none", k.log);
+	kit_verify(k.log, NULL, NULL, &v);
+	if (!v.ok)
+		fail_msg("%s: %s", v.fault.file, v.fault.text);
+	assert_int_equal(v.size, n - 1);
+	assert_true(v.torn_bytes > 20000);
+	kit_open(&k, SMALL, &info);
+	assert_true(info.torn_tail);
+	assert_int_equal(info.size, n);
+	kit_fill(&k, 30, 3, 9000);
+	kit_seal(&k);
+	kit_close(&k);
+	kit_verify(k.log, NULL, NULL, &v);
+	assert_true(v.ok);
+	/* With one more batch behind, the same loss is damage. */
+	kit_shell("dd if=/dev/zero of='%s/segments/000000000001' bs=4096 count=1 conv=notrunc status=none", k.log);
+	kit_verify(k.log, NULL, NULL, &v);
+	assert_false(v.ok);
+	assert_int_equal(v.fault.kind, FAULT_FRAME);
+	kit_free(&k);
+}
+
 /* --- disks that fail ------------------------------------------------------------------------------------------ */
 
 /* A store in front of the real one: from its n-th call on, a kind of call fails. */
@@ -544,6 +595,7 @@ int main(void)
 		cmocka_unit_test(test_damage_is_refused),
 		cmocka_unit_test(test_damaged_state_is_refused),
 		cmocka_unit_test(test_torn_tail),
+		cmocka_unit_test(test_torn_first_block),
 		cmocka_unit_test(test_disk_full),
 		cmocka_unit_test(test_io_errors),
 		cmocka_unit_test(test_full_from_the_start),
