@@ -344,6 +344,9 @@ unit_broker_log_LIBS = $(BROKER_LIBS)
 UNIT_TESTS += unit_broker_models
 unit_broker_models_OBJS = $(addprefix broker/,models.o copy.o loop.o) $(BROKER_BELOW)
 unit_broker_models_LIBS = $(BROKER_LIBS)
+UNIT_TESTS += unit_broker_client
+unit_broker_client_OBJS = $(BROKER_PARTS) $(BROKER_BELOW)
+unit_broker_client_LIBS = $(BROKER_LIBS)
 # A child of the test stands in for the jailed worker.
 UNIT_TESTS += unit_broker_pool
 unit_broker_pool_OBJS = $(addprefix broker/,pool.o pool_worker.o models.o copy.o loop.o gate.o) $(BROKER_BELOW)

@@ -50,6 +50,7 @@ struct broker {
 	struct call *orphans;        /* calls whose client has left */
 	uint64_t n_calls, n_refusals;
 	uint64_t started_us;
+	uint64_t bodies_max_bytes;   /* of requests and answers in memory, all clients together */
 
 	struct loop_watch listener, signals, jailer;
 	struct loop_timer alone;     /* private: nobody has been here for a while */

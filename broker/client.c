@@ -22,6 +22,7 @@
 
 #define TURN_BYTES MIB(4)          /* of one request between two looks at other peers */
 #define TURN_FRAMES 16
+#define LARGE_BYTES MIB(1)
 #define CLOSE_MS 2000              /* for a last word to be read */
 #define UNREAD_MAX_BYTES MIB(1)    /* answers that wait to be read: no further requests meanwhile */
 
@@ -210,12 +211,36 @@ static void on_bytes(void *arg, const struct frame_header *h, const uint8_t *p, 
 	hash_add(c->hash, p, n);
 }
 
+/* Requests that are arriving or waiting, and answers that wait to be read. */
+static uint64_t bodies_bytes(const struct broker *b)
+{
+	uint64_t sum = 0;
+	for (const struct client *c = b->clients; c; c = c->next) {
+		sum += c->rx.cap + c->tx.queued_bytes;
+		for (const struct call *k = c->calls; k; k = k->next)
+			sum += (k->turn.body ? k->turn.body_len : 0) + (k->body ? k->body_len : 0);
+	}
+	return sum;
+}
+
+/* Only a large frame in the middle can be what is too much. */
+static int check_memory(const struct client *c, struct err *e)
+{
+	uint64_t sum = c->rx.cap >= LARGE_BYTES ? bodies_bytes(c->b) : 0;
+	if (sum <= c->b->bodies_max_bytes)
+		return 0;
+	return err_set(e, ERR_BUSY, "requests and answers of %" PRIu64 " bytes are in memory, at most %" PRIu64
+	               " may be: try again later", sum, c->b->bodies_max_bytes);
+}
+
 static void read_frames(struct client *c)
 {
 	struct err e;
 	for (int i = 0; i < TURN_FRAMES && may_read(c); i++) {
 		struct frame f;
 		int rc = frame_rx_read(&c->rx, c->fd, &f, &e);
+		if (rc == 0)
+			rc = check_memory(c, &e);
 		if (rc == 0)
 			return;
 		if (rc == ERR_IO) {

@@ -294,6 +294,15 @@ const struct audit_opened *log_opened(const struct log *l) { return &l->opened; 
 uint64_t log_size(const struct log *l) { return l->next_index; }
 const char *log_checkpoint(const struct log *l) { return l->checkpoint ? l->checkpoint : ""; }
 
+/* The auditor ends by itself after its last answer. Whoever opens the log next must find it closed. */
+static void wait_for_its_end(struct log *l, int timeout_ms)
+{
+	struct frame f;
+	struct err e;
+	if (frame_recv(&l->rx, l->c.channel, timeout_ms, &f, &e) == ERR_OK)
+		frame_clear(&f);
+}
+
 int log_seal(struct log *l, int timeout_ms, struct err *e)
 {
 	struct frame f;
@@ -316,5 +325,7 @@ int log_seal(struct log *l, int timeout_ms, struct err *e)
 		rc = gate_pass(gate_auditor, sizeof gate_auditor / sizeof gate_auditor[0], ROLE_AUDITOR, l->state, l, &f, e);
 		frame_clear(&f);
 	}
+	if (rc >= 0)
+		wait_for_its_end(l, timeout_ms);
 	return rc < 0 ? rc : ERR_OK;
 }

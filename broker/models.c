@@ -449,7 +449,7 @@ static struct models_job *job_new(struct models *ms, const struct job_kind *kind
 /* --- a sealed copy in memory ------------------------------------------------------------------------- */
 
 /* MemAvailable of the kernel: a copy that does not fit would be ended by the kernel, and us with it. */
-static uint64_t memory_available_bytes(int proc_fd)
+uint64_t models_memory_available(int proc_fd)
 {
 	char buf[1024], *at;
 	unsigned long long kib = 0;
@@ -467,7 +467,7 @@ static uint64_t memory_available_bytes(int proc_fd)
 static int memory_begin(struct models_job *j, struct job_file *f, uint64_t *max_bytes, struct err *e)
 {
 	struct stat st;
-	uint64_t have = memory_available_bytes(j->ms->proc_fd);
+	uint64_t have = models_memory_available(j->ms->proc_fd);
 	*max_bytes = LIMIT_MODEL_BYTES;
 	if (fstat(f->from, &st) == 0 && st.st_size > 0 && have != UINT64_MAX &&
 	    (uint64_t)st.st_size > (have > MEMORY_RESERVE_BYTES ? have - MEMORY_RESERVE_BYTES : 0))

@@ -66,6 +66,9 @@ MUST_CHECK int models_find(struct models *ms, const char *ref, struct model **ou
  * Errors: those of model_note_verify and trust_state_check_model; ERR_SIGNATURE without a trust.note. */
 MUST_CHECK int models_check(struct models *ms, struct model *m, uint64_t now_unix, struct err *e);
 
+/* Bytes of memory that the kernel says are available; UINT64_MAX when it does not say. */
+uint64_t models_memory_available(int proc_fd);
+
 /* --- work in pieces --------------------------------------------------------------------------------- */
 
 struct models_job;

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,6 +127,21 @@ int place_open(const char *state_dir, const struct place_ids *ids, struct place 
 	return rc;
 }
 
+#define LOCK_LOOK_MS 5
+
+int place_log_lock(struct place *p, int timeout_ms, struct err *e)
+{
+	for (int waited = 0;; waited += LOCK_LOOK_MS) {
+		if (flock(p->log_fd, LOCK_EX | LOCK_NB) == 0)
+			return ERR_OK;
+		if (errno != EWOULDBLOCK)
+			return failed(e, "locking", "log");
+		if (waited >= timeout_ms)
+			return err_set(e, ERR_BUSY, "the auditor of an earlier broker still holds the log: wait for it or end it");
+		poll(NULL, 0, LOCK_LOOK_MS);
+	}
+}
+
 int place_key(struct place *p, int (*make)(int dirfd, const char *name, struct err *e), struct err *e)
 {
 	static const char name[] = "log.key";
@@ -137,6 +153,16 @@ int place_key(struct place *p, int (*make)(int dirfd, const char *name, struct e
 		p->key_fd = openat(p->state_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	}
 	return p->key_fd < 0 ? failed(e, "opening", name) : ERR_OK;
+}
+
+void place_forget_log(struct place *p)
+{
+	int *const fds[] = { &p->key_fd, &p->log_state_fd, &p->log_fd };
+	for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
+		if (*fds[i] >= 0)
+			close(*fds[i]);
+		*fds[i] = -1;
+	}
 }
 
 /* --- socket ------------------------------------------------------------------------------------------- */

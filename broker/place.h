@@ -49,6 +49,13 @@ MUST_CHECK int place_listen(struct place *p, const char *path, bool open, const 
 /* Opens STATE/log.key, made with this function when it is missing. Errors: ERR_IO, and make's. */
 MUST_CHECK int place_key(struct place *p, int (*make)(int dirfd, const char *name, struct err *e), struct err *e);
 
+/* Waits until no auditor of an earlier broker holds the log any more (it may still be closing it), at most
+ * timeout_ms, and holds it for ours, which inherits the lock with the descriptor. Errors: ERR_BUSY, ERR_IO. */
+MUST_CHECK int place_log_lock(struct place *p, int timeout_ms, struct err *e);
+
+/* Closes what only the auditor may hold: the log's folders and its key. */
+void place_forget_log(struct place *p);
+
 /* Takes the socket's name away and closes everything. */
 void place_close(struct place *p);
 

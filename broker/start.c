@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #define LOG_OPEN_MS 600000       /* recovery reads the whole log */
+#define LOG_LOCK_MS 20000        /* an auditor whose broker was killed publishes first */
 #define NOFILE_MAX 8192
 #define AUDITOR_USER "fumehood-audit"
 #define BROKER_USER "fumehood"
@@ -270,7 +271,9 @@ static int step_log(struct broker *b, const struct start_options *o, struct err 
 	int fd = -1, channel = -1;
 	pid_t pid;
 	(void)o;
-	int rc = place_key(&b->place, key_make, e);
+	int rc = place_log_lock(&b->place, LOG_LOCK_MS, e);
+	if (rc == ERR_OK)
+		rc = place_key(&b->place, key_make, e);
 	if (rc == ERR_OK)
 		rc = helper_open("fumehood-auditor", &fd, path, e);
 	bool is_root = geteuid() == 0;
@@ -284,6 +287,7 @@ static int step_log(struct broker *b, const struct start_options *o, struct err 
 		rc = audit_start(&spawn, &channel, &pid, e);
 	if (fd >= 0)
 		close(fd);
+	place_forget_log(&b->place);
 	if (rc != ERR_OK)
 		return rc;
 	const struct log_conf c = { b->loop, channel, b, on_log_failed };
@@ -293,10 +297,19 @@ static int step_log(struct broker *b, const struct start_options *o, struct err 
 	return rc;
 }
 
+/* What all clients' requests and answers together may take: half of the memory that is there now, but two
+ * of the largest requests in any case. */
+static uint64_t bodies_budget(const struct broker *b)
+{
+	uint64_t half = models_memory_available(b->proc_fd) / 2, least = 2 * b->conf.request_max_bytes;
+	return half > least ? half : least;
+}
+
 static int step_loop(struct broker *b, const struct start_options *o, struct err *e)
 {
 	(void)o;
 	b->started_us = loop_clock_us();
+	b->bodies_max_bytes = bodies_budget(b);
 	return loop_new(&b->loop, e);
 }
 
@@ -445,8 +458,14 @@ static int step_wall(struct broker *b, const struct start_options *o, struct err
 
 static int step_libraries(struct broker *b, const struct start_options *o, struct err *e)
 {
+	int fd;
 	(void)b, (void)o;
 	umask(077);
+	do /* nothing of ours may get the number of a standard stream */
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
 	return sodium_init() < 0 ? err_set(e, ERR_INTERNAL, "libsodium does not start") : ERR_OK;
 }
 
