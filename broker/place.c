@@ -226,14 +226,20 @@ int place_listen(struct place *p, const char *path, bool open, const struct plac
 	char folder[PATH_MAX_BYTES];
 	const char *name, *slash = strrchr(path, '/');
 	size_t len = slash ? (size_t)(slash - path) : 0;
+	bool is_new = false;
+	int rc = ERR_OK;
 	if (len > 0 && len < sizeof folder) {
 		memcpy(folder, path, len);
 		folder[len] = 0;
-		int rc = dirs_make(folder, 0755, e);
-		if (rc != ERR_OK)
-			return rc;
+		is_new = access(folder, F_OK) < 0;
+		mode_t old = umask(022); /* clients of other users pass through here */
+		rc = dirs_make(folder, 0755, e);
+		umask(old);
 	}
-	int rc = parent_open(path, O_RDONLY, &p->socket_dir_fd, &name, e);
+	if (rc == ERR_OK)
+		rc = parent_open(path, O_RDONLY, &p->socket_dir_fd, &name, e);
+	if (rc == ERR_OK && is_new) /* ours alone: then the name can be taken away at the end */
+		rc = give(p->socket_dir_fd, ids->uid, ids->gid, folder, e);
 	return rc == ERR_OK ? listen_at(p, name, open, ids, e) : rc;
 }
 
