@@ -182,7 +182,7 @@ unit_wall_layers_OBJS  := $(WALL_OBJS) $(PROTO_CORE)
 FUZZERS        += fuzz_wall_proof
 fuzz_wall_proof_OBJS := $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_CORE)
 HARNESS_OBJS   := tests/jail/harness.o $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_CORE)
-TEST_PROGRAMS  += jail_run fumehood-jailer-test
+TEST_PROGRAMS  += jail_run jail_try env_run fumehood-jailer-test fumehood-attack-open
 BENCH_PROGRAMS += bench_spawn
 
 $(B)/tools/bpf_gen: sandbox/wall/bpf_gen.c
@@ -232,6 +232,20 @@ $(B)/bin/fumehood-attack: $(ATTACK_OBJS:%=$(B)/obj/%)
 $(B)/tests/jail_run: $(addprefix $(B)/obj/,tests/jail/jail_run.o $(HARNESS_OBJS))
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SAN) -pie $(LDHARD) -o $@ $^
+$(B)/tests/jail_try: $(addprefix $(B)/obj/,tests/jail/jail_try.o tests/jail/env.o $(HARNESS_OBJS))
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SAN) -pie $(LDHARD) -o $@ $^
+$(B)/tests/env_run: $(addprefix $(B)/obj/,tests/jail/env_run.o tests/jail/env.o $(WALL_OBJS) $(PROTO_CORE))
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SAN) -pie $(LDHARD) -o $@ $^
+# The attack program with a start that leaves out what the test jailer says. No other program has that start.
+$(B)/start-test/start.o: sandbox/inside/start.c | $(B)/gen/filters.h
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -DFUMEHOOD_START_TEST -c -o $@ $<
+-include $(wildcard $(B)/start-test/start.d)
+$(B)/tests/fumehood-attack-open: $(filter-out %/sandbox/inside/start.o,$(ATTACK_OBJS:%=$(B)/obj/%)) $(B)/start-test/start.o
+	@mkdir -p $(@D)
+	$(Q)gcc -static-pie -pthread $(LDHARD) -o $@.tmp $^ && printf 'fumehood attack\n' >> $@.tmp && mv $@.tmp $@
 $(B)/tests/bench_spawn: $(addprefix $(B)/obj/,tests/bench/bench_spawn.o $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_CORE))
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SAN) -pie $(LDHARD) -o $@ $^
@@ -344,6 +358,9 @@ unit_broker_log_LIBS = $(BROKER_LIBS)
 UNIT_TESTS += unit_broker_models
 unit_broker_models_OBJS = $(addprefix broker/,models.o copy.o loop.o) $(BROKER_BELOW)
 unit_broker_models_LIBS = $(BROKER_LIBS)
+FUZZERS += fuzz_broker_conf
+fuzz_broker_conf_OBJS = broker/conf.o $(WALL_OBJS) $(PROTO_CORE)
+fuzz_broker_conf_LIBS := -ljansson
 UNIT_TESTS += unit_broker_client
 unit_broker_client_OBJS = $(BROKER_PARTS) $(BROKER_BELOW)
 unit_broker_client_LIBS = $(BROKER_LIBS)

@@ -26,7 +26,8 @@ struct attempt_run {
 	struct worker w;
 	struct worker_notes notes;
 	struct worker_end end;
-	struct loop_watch channel, exit;
+	struct loop_watch channel, exit, report;
+	char refused[280]; /* the kernel's report */
 	struct loop_timer timer;
 	size_t heard;
 	char said[sizeof(struct attempt_result)];
@@ -37,6 +38,7 @@ static void run_free(struct attempt_run *a)
 	struct loop *l = a->k->b->loop;
 	loop_unwatch(l, &a->channel);
 	loop_unwatch(l, &a->exit);
+	loop_unwatch(l, &a->report);
 	loop_timer_stop(l, &a->timer);
 	worker_close(&a->w);
 	a->k->attempt = NULL;
@@ -51,6 +53,20 @@ static void attempt_kill(struct attempt_run *a, enum worker_killed why)
 }
 
 static void on_timer(void *arg) { attempt_kill(arg, KILLED_DEADLINE); }
+
+static void on_report(void *arg, uint32_t events)
+{
+	struct attempt_run *a = arg;
+	struct violation v;
+	(void)events;
+	int rc = violation_read(&a->w, &v, NULL);
+	if (rc == 1) {
+		violation_text(&v, a->refused, sizeof a->refused);
+		attempt_kill(a, KILLED_REFUSED);
+	}
+	if (rc != 0)
+		loop_unwatch(a->k->b->loop, &a->report);
+}
 
 /* What it says is kept as far as an answer goes; more is a flood. */
 static void on_channel(void *arg, uint32_t events)
@@ -92,7 +108,7 @@ static void ended(struct attempt_run *a)
 	k->end = a->end;
 	int code = verdict_err_code(k->verdict);
 	pool_end_text(text, sizeof text, k->verdict, &a->end,
-	              a->notes.killed == KILLED_DEADLINE ? "it did not come to an end" : "it wrote more than an answer");
+	              k->verdict == VERDICT_REFUSED ? a->refused : a->notes.killed == KILLED_DEADLINE ? "it did not come to an end" : "it wrote more than an answer");
 	if (has_returned(a, &ret))
 		snprintf(text, sizeof text, "the attempt was NOT stopped by ending it: the call returned %" PRId64, ret);
 	(void)err_set(&k->error, code == ERR_OK ? ERR_WORKER : code, "attempt %.64s: %.300s", k->file_name, text);
@@ -135,10 +151,13 @@ static int let_go(struct attempt_run *a, struct err *e)
 	struct loop *l = a->k->b->loop;
 	a->channel = (struct loop_watch){ .fd = a->w.channel, .fn = on_channel, .arg = a };
 	a->exit = (struct loop_watch){ .fd = a->w.pidfd, .fn = on_exit_event, .arg = a };
+	a->report = (struct loop_watch){ .fd = a->w.listener_fd, .fn = on_report, .arg = a };
 	a->timer = (struct loop_timer){ .fn = on_timer, .arg = a };
 	int rc = loop_watch(l, &a->channel, EPOLLIN, e);
 	if (rc == ERR_OK)
 		rc = loop_watch(l, &a->exit, EPOLLIN, e);
+	if (rc == ERR_OK && a->w.listener_fd >= 0)
+		rc = loop_watch(l, &a->report, EPOLLIN, e);
 	loop_timer_set(l, &a->timer, ATTEMPT_MS);
 	if (rc == ERR_OK && write(a->w.channel, ATTEMPT_GO, 1) != 1)
 		rc = err_set(e, ERR_WORKER, "the attack program does not listen");
@@ -152,7 +171,7 @@ static int attempt_begin(struct call *k, struct err *e)
 	if (!a)
 		return err_set(e, ERR_NOMEM, "no memory for an attempt");
 	a->k = k;
-	a->w = (struct worker){ .pidfd = -1, .channel = -1 };
+	a->w = (struct worker){ .pidfd = -1, .channel = -1, .listener_fd = -1 };
 	k->attempt = a;
 	int rc = blob_new(k->file_name, &fd, e);
 	const struct worker_order order = { .model_fd = fd, .model_bytes = ATTEMPT_BLOB_BYTES,

@@ -30,8 +30,7 @@ static const struct {
 	const char *text;
 } end_rows[VERDICT__MAX] = {
 	[VERDICT_CLEAN] = { END_WITH_NOTHING, "the worker ended" },
-	[VERDICT_REFUSED] = { END_WITH_NOTHING,
-	                      "the worker tried a system call outside its four; the kernel killed it (SIGSYS)" },
+	[VERDICT_REFUSED] = { END_WITH_DETAIL, "the worker tried a system call outside its four" },
 	[VERDICT_CRASH] = { END_WITH_CODE, "the worker crashed" },
 	[VERDICT_MEMORY] = { END_WITH_NOTHING,
 	                     "the worker was killed by the kernel for memory, or by somebody else on this machine" },
@@ -45,6 +44,8 @@ void pool_end_text(char *out, size_t cap, enum verdict v, const struct worker_en
 	char shown[DETAIL_BYTES];
 	if (end_rows[v].with == END_WITH_CODE)
 		snprintf(out, cap, "%s: %s %d", end_rows[v].text, end->by_signal ? "signal" : "exit code", end->code);
+	else if (v == VERDICT_REFUSED && !*detail) /* a foreign table, or violation=kill: no report */
+		snprintf(out, cap, "%s; the kernel killed it (SIGSYS)", end_rows[v].text);
 	else if (end_rows[v].with == END_WITH_DETAIL)
 		snprintf(out, cap, "%s: %s", end_rows[v].text, err_escape(shown, sizeof shown, detail, strlen(detail)));
 	else

@@ -33,6 +33,7 @@ struct pool_about {
 	char level[16], blas_core[16];
 	unsigned threads;
 	uint64_t calls;
+	const char *fds_seen; /* how its descriptors were seen: fds_seen_name; NULL before that */
 };
 
 /* What a turn got. The receiver may take body (set it to NULL). */

@@ -9,7 +9,7 @@
 
 #include "broker/pool.h"
 
-#define DETAIL_BYTES 200
+#define DETAIL_BYTES 280 /* a refused call with its arguments */
 
 struct pool_worker;
 
@@ -49,7 +49,7 @@ struct pool_worker {
 	char detail[DETAIL_BYTES];      /* why it was killed */
 	enum worker_state state;
 	bool was_ready;                 /* it has held the model */
-	struct loop_watch channel, exit;
+	struct loop_watch channel, exit, report;
 	struct loop_timer timer;
 	struct frame_rx rx;
 	struct frame_tx tx;

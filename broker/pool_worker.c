@@ -45,6 +45,20 @@ void pool_worker_kill(struct pool_worker *w, enum worker_killed why, const char 
 	worker_kill(&w->proc);
 }
 
+/* The kernel reports a refused call: the worker ends, the report is the reason that record and caller get. */
+static void on_report(void *arg, uint32_t events)
+{
+	struct pool_worker *w = arg;
+	struct violation v;
+	char text[DETAIL_BYTES];
+	(void)events;
+	int rc = violation_read(&w->proc, &v, NULL);
+	if (rc == 1)
+		pool_worker_kill(w, KILLED_REFUSED, violation_text(&v, text, sizeof text));
+	if (rc != 0) /* one is enough, or there will be no more */
+		loop_unwatch(w->p->c.loop, &w->report);
+}
+
 void pool_worker_end(struct pool_worker *w)
 {
 	if (w->state == WORKER_ENDING)
@@ -73,6 +87,7 @@ static void worker_free(struct pool_worker *w)
 	loop_timer_stop(l, &w->timer);
 	loop_unwatch(l, &w->channel);
 	loop_unwatch(l, &w->exit);
+	loop_unwatch(l, &w->report);
 	worker_close(&w->proc);
 	frame_rx_clear(&w->rx);
 	frame_tx_clear(&w->tx);
@@ -312,6 +327,7 @@ static int begin_load(struct pool_worker *w, struct err *e)
 	                           .purpose = w->slot && w->slot->inspect_only ? 1 : 0 };
 	w->about.layers = w->proc.layers;
 	w->about.missing = w->proc.missing;
+	w->about.fds_seen = fds_seen_name(w->proc.fds_seen);
 	memcpy(w->about.level, w->proc.locked.level_name, sizeof w->about.level);
 	memcpy(w->about.blas_core, w->proc.locked.blas_core, sizeof w->about.blas_core);
 	w->state = WORKER_LOADING;
@@ -336,7 +352,9 @@ static void on_first_word(struct pool_worker *w)
 		pool_worker_kill(w, rc == ERR_PROTOCOL ? KILLED_PROTOCOL : KILLED_UNLOCKED, e.text);
 		return;
 	}
-	if (begin_load(w, &e) != ERR_OK)
+	w->report = (struct loop_watch){ .fd = w->proc.listener_fd, .fn = on_report, .arg = w };
+	rc = w->proc.listener_fd >= 0 ? loop_watch(w->p->c.loop, &w->report, EPOLLIN, &e) : ERR_OK;
+	if (rc != ERR_OK || begin_load(w, &e) != ERR_OK)
 		protocol_error(w, &e);
 }
 
@@ -417,7 +435,7 @@ int pool_worker_new(struct slot *s, struct err *e)
 		w->next->prev = w;
 	p->workers = w;
 	p->n_workers++;
-	w->proc = (struct worker){ .pidfd = -1, .channel = -1 };
+	w->proc = (struct worker){ .pidfd = -1, .channel = -1, .listener_fd = -1 };
 	frame_rx_init(&w->rx, ROLE_WORKER, ROLE_BROKER, LIMIT_FRAME_BODY_BYTES);
 	w->rx.on_bytes = on_bytes;
 	w->rx.on_bytes_arg = w;

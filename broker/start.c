@@ -163,7 +163,8 @@ static int step_programs(struct broker *b, const struct start_options *o, struct
 	(void)o;
 	if (program_load("fumehood-attack", &b->attack, &absent) != ERR_OK)
 		b->attack.fd = -1; /* an installation may leave it out; ATTEMPT then says so */
-	return program_load("fumehood-worker", &b->worker, e);
+	int rc = program_load("fumehood-worker", &b->worker, e);
+	return rc == ERR_OK ? jailer_template(b->jail, b->worker.fd, e) : rc;
 }
 
 /* --- configuration ------------------------------------------------------------------------------------------ */
@@ -375,7 +376,10 @@ static void on_loaded(void *arg, const struct slot *s, const struct pool_about *
 	b->wall = *about;
 	record_begin(&x, FUMEHOOD__RECORD_KIND__LOADED, b, about);
 	record_model(&x, slot_model(s));
+	char text[64];
+	snprintf(text, sizeof text, "the worker's descriptors were %s", about->fds_seen ? about->fds_seen : "unseen");
 	x.r.action = pb_text("load");
+	x.r.text = text;
 	log_append(b->log, &x.r, NULL, NULL);
 }
 

@@ -19,12 +19,14 @@ struct spawn_fixed {
 	uint32_t n_threads;
 	uint32_t worker_slot;      /* chooses the uid in root mode: UID_WORKER_FIRST + slot */
 	uint32_t cpu_seconds;      /* RLIMIT_CPU, the last resort; 0 = none */
-	uint32_t reserved0;
+	uint32_t flags;            /* SPAWN_VIOLATION_KILL */
 	uint64_t program_bytes;
 	uint64_t reserved[2];
 };
+#define SPAWN_VIOLATION_KILL 1u /* a refused call kills without a report: where a listener cannot be had */
 
-/* SPAWNED (jailer -> broker), with a pidfd when pid > 0. */
+/* SPAWNED (jailer -> broker), with a pidfd when pid > 0. Answers SPAWN and TEMPLATE; request id 0: the
+ * jailer's own start, once or (step ONCE_MAP, error 0) twice: the first asks to be mapped. */
 struct spawned_fixed {
 	int32_t pid;               /* in the broker's pid namespace; 0 = failed */
 	int32_t error;             /* errno of the step that failed */
@@ -34,6 +36,33 @@ struct spawned_fixed {
 	uint32_t uid;              /* the worker's uid outside */
 	uint32_t reserved1;
 	uint64_t reserved[4];
+};
+
+/* MAPPED (broker -> jailer): the ids of the jailer's own user namespace are written, or why not. */
+struct mapped_fixed {
+	int32_t error;
+	uint32_t reserved0;
+	uint64_t reserved[7];
+};
+
+/* PROBE and TEMPLATE (broker -> jailer), with one descriptor: a worker's pidfd, or a sealed program. */
+struct one_fd_fixed {
+	uint64_t reserved[8];
+};
+
+/* PROBED (jailer -> broker): which of the numbers 0 to 63 are open in that process. */
+struct probed_fixed {
+	uint64_t open;
+	int32_t error;             /* errno when the kernel does not let the jailer look */
+	uint32_t reserved0;
+	uint64_t reserved[6];
+};
+
+/* LISTENER (worker -> broker), with the listener of its filter: comes once, before LOCKED. */
+struct listener_fixed {
+	uint64_t program_base;     /* where its program lies, for offsets in reports; a claim */
+	uint64_t program_bytes;
+	uint64_t reserved[6];
 };
 
 /* LOCKED (worker -> broker): a claim; the broker checks for itself. */
@@ -94,6 +123,10 @@ struct result_fixed {
 #define FIXED_BYTES 64
 _Static_assert(sizeof(struct spawn_fixed) == FIXED_BYTES, "spawn_fixed");
 _Static_assert(sizeof(struct spawned_fixed) == FIXED_BYTES, "spawned_fixed");
+_Static_assert(sizeof(struct mapped_fixed) == FIXED_BYTES, "mapped_fixed");
+_Static_assert(sizeof(struct one_fd_fixed) == FIXED_BYTES, "one_fd_fixed");
+_Static_assert(sizeof(struct probed_fixed) == FIXED_BYTES, "probed_fixed");
+_Static_assert(sizeof(struct listener_fixed) == FIXED_BYTES, "listener_fixed");
 _Static_assert(sizeof(struct locked_fixed) == FIXED_BYTES, "locked_fixed");
 _Static_assert(sizeof(struct load_fixed) == FIXED_BYTES, "load_fixed");
 _Static_assert(sizeof(struct needs_fixed) == FIXED_BYTES, "needs_fixed");

@@ -9,8 +9,9 @@
  * Order of use:
  *   jailer_start     from the main thread, before anything else: a worker dies with the thread that
  *                    started its jailer, and a jailer made later would inherit what the broker holds
+ *   jailer_template  once the worker's program is sealed: makes every start three times as fast
  *   worker_start     = jailer_spawn, worker_locked, worker_verify, worker_limits_close
- *   ... frames on worker.channel ...
+ *   ... frames on worker.channel; worker.listener_fd readable: violation_read, worker_kill ...
  *   worker_kill or closing the channel, then worker_reap, verdict_of, worker_close
  */
 #ifndef FUMEHOOD_SANDBOX_H
@@ -64,6 +65,11 @@ pid_t jailer_pid(const struct jail *j);
 uint64_t jailer_layers(const struct jail *j);
 bool jailer_is_rootless(const struct jail *j);
 
+/* Starts the sealed program once, without a model, under the jailer: workers of this program are then forked
+ * from it and not started anew (sandbox/outside/template.h). A template before it ends. When the template ends
+ * early, workers are started by exec, in the same jail. Errors: ERR_WALL. */
+MUST_CHECK int jailer_template(struct jail *j, int program_fd, struct err *e);
+
 /* --- workers ---------------------------------------------------------------------------------------------- */
 
 struct worker_order {
@@ -74,7 +80,13 @@ struct worker_order {
 	unsigned n_threads;         /* 1..LIMIT_THREADS */
 	unsigned cpu_seconds;       /* last resort; 0 = none */
 	uint64_t optional_layers;   /* within wall_layers_may_be_optional() */
+	bool violation_kill;        /* a refused call kills at once, without a report: where another supervisor
+	                             * holds a listener already */
 };
+
+/* How the worker's descriptors were seen to be {3}; FDS_UNSEEN only without a user namespace. */
+enum fds_seen { FDS_UNSEEN, FDS_LISTED, FDS_PROBED };
+const char *fds_seen_name(enum fds_seen by);
 
 struct worker {
 	pid_t pid;                  /* a child of this process; 0 = none */
@@ -84,7 +96,11 @@ struct worker {
 	uint64_t layers;            /* that stand */
 	uint64_t missing;           /* LAYERS_ALL & ~layers: the label of every record */
 	struct locked_fixed locked; /* its claim: level, core */
-	bool fds_listed;            /* whether the descriptor list could be read, and was {3} */
+	bool fds_listed;            /* the same as fds_seen == FDS_LISTED */
+	enum fds_seen fds_seen;
+	int listener_fd;            /* readable: violation_read; -1 with violation_kill */
+	bool violation_kill;
+	struct listener_fixed place;/* its claim: where its program lies */
 };
 
 /* All of the steps below. On an error no worker is left and *w is empty. Blocks for about a
@@ -95,7 +111,7 @@ MUST_CHECK int worker_start(struct jail *j, int proc_fd, const struct worker_ord
 
 /* Asks the jailer; w gets pid, pidfd, channel and the layers before exec. */
 MUST_CHECK int jailer_spawn(struct jail *j, const struct worker_order *o, struct worker *w, struct err *e);
-/* Waits for LOCKED and keeps it in w->locked. */
+/* Waits for LISTENER (unless violation_kill) and LOCKED and keeps them in w. */
 MUST_CHECK int worker_locked(struct worker *w, struct err *e);
 /* The proof: for every thread of the process Seccomp 2 with exactly the expected number of filters,
  * NoNewPrivs 1, five empty capability sets, the mapped ids in all four fields; as many threads as were
@@ -109,6 +125,28 @@ MUST_CHECK int worker_limits_close(struct worker *w, struct err *e);
 void worker_kill(const struct worker *w); /* SIGKILL through the pidfd */
 /* Closes the descriptors; a worker that was not reaped is killed and reaped first. */
 void worker_close(struct worker *w);
+
+/* --- refused calls: the kernel's report ------------------------------------------------------------------------ */
+
+struct violation {
+	int nr;                 /* the call's number, of architecture arch */
+	const char *name;       /* "openat", "?" for a number that this build does not know */
+	uint64_t args[6];       /* never followed: pointers are the attacker's */
+	uint32_t arch;          /* AUDIT_ARCH_* */
+	uint64_t ip;            /* behind the instruction */
+	uint64_t ip_offset;     /* of it in the worker's program; UINT64_MAX when it lies elsewhere */
+	uint32_t tid;
+};
+
+/* Takes one report from w->listener_fd. Never answers: the call stays refused and its thread stopped until the
+ * worker is killed, which is the caller's next step. Returns 1 with *v, 0 when there is none (the thread has
+ * been killed meanwhile), ERR_IO when this is no listener or it has ended. Does not block when the descriptor
+ * is readable. */
+MUST_CHECK int violation_read(const struct worker *w, struct violation *v, struct err *e);
+/* "openat(0xffffff9c, 0x7f.., 0x0, ...) = call 257, x86-64, at +0x1a2b, thread 77". Returns out. */
+char *violation_text(const struct violation *v, char *out, size_t cap);
+/* The name of a call number, "?" when unknown. */
+const char *call_name(uint32_t arch, int nr);
 
 /* --- how it ended ------------------------------------------------------------------------------------------ */
 
@@ -133,7 +171,8 @@ const char *verdict_name(enum verdict v);
 int verdict_err_code(enum verdict v);
 
 /* Why the broker killed it, if it did. */
-enum worker_killed { KILLED_NOT, KILLED_CANCEL, KILLED_DEADLINE, KILLED_PROTOCOL, KILLED_UNLOCKED };
+enum worker_killed { KILLED_NOT, KILLED_CANCEL, KILLED_DEADLINE, KILLED_PROTOCOL, KILLED_UNLOCKED,
+                     KILLED_REFUSED /* a refused call was reported */ };
 
 struct worker_notes {
 	enum worker_killed killed;

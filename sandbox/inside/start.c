@@ -4,7 +4,10 @@
  *   - what allocates, probes or asks for permission (AMX tiles) comes before the filter;
  *   - threads exist before the filter, each counted ready from its own loop, because a thread inside
  *     libc's start routine would make a call that the filter refuses;
- *   - exec made the process dumpable again, so that is undone here.
+ *   - exec made the process dumpable again, so that is undone here;
+ *   - from the report filter on no function of libc is called: the listener goes to the broker and away
+ *     from here before the door filter closes, because a listener of which the worker keeps a copy never
+ *     dies, and a refused call would then hang when the broker is gone.
  *
  * Side: inside, before the wall. Trusts: the jailer. Owns: the worker's mappings.
  */
@@ -16,7 +19,7 @@
 #include "sandbox/inside/engine/kernels/kernels.h"
 #include "sandbox/inside/engine/kernels/pool.h"
 #include "sandbox/inside/sys.h"
-#include "sandbox/outside/jail_steps.h"
+#include "sandbox/outside/template.h"
 #include "sandbox/wall/kernel_abi.h"
 #include "sandbox/wall/steps.h"
 
@@ -28,18 +31,31 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define FD_CHANNEL 3
 #define FD_MODEL 4
 #define PAGE_BYTES 4096u
-#define N_WORDS 4 /* arena bytes, model bytes, threads, optional layers: 16 hexadecimal digits each */
+#define FD_LISTENER 0 /* the lowest number that close_rest has left free */
 
 struct from_jailer {
-	uint64_t arena_bytes, model_bytes, n_threads, optional;
+	uint64_t arena_bytes, model_bytes, n_threads, optional, flags;
 	void *stacks;
 	size_t pool_bytes;
 };
+
+/* A layer that a test leaves out: only in the program of the tests that says so, never in the worker. The
+ * mask comes in the flags, which the shipped jailer refuses and the shipped worker too. */
+#ifdef FUMEHOOD_START_TEST
+#define START_TEST_FLAGS (LAYERS_ALL << START_SKIP_SHIFT)
+#define SKIPS(j, layer) (((j)->flags >> START_SKIP_SHIFT & (layer)) != 0)
+#else
+#define START_TEST_FLAGS 0ULL
+#define SKIPS(j, layer) false
+#endif
+
+static uint32_t level_known; /* + 1: a template has asked the processor already, workers need not */
 
 extern char **environ;
 extern const char __ehdr_start[]; /* the linker's: this program's ELF header, as it is mapped */
@@ -70,15 +86,18 @@ static int environment_is_ours(void)
 
 static int read_args(char **argv, struct from_jailer *j)
 {
-	uint64_t *const words[N_WORDS] = { &j->arena_bytes, &j->model_bytes, &j->n_threads, &j->optional };
+	uint64_t *const words[JAIL_WORDS] = { &j->arena_bytes, &j->model_bytes, &j->n_threads, &j->optional,
+	                                      &j->flags };
 	if (!environment_is_ours())
 		return -EINVAL;
 	if (!argv[0])
 		return -EINVAL;
-	for (int i = 0; i < N_WORDS; i++)
+	for (int i = 0; i < JAIL_WORDS; i++)
 		if (!argv[i + 1] || !hex16(argv[i + 1], words[i]))
 			return -EINVAL;
-	if (argv[N_WORDS + 1] || j->n_threads < 1 || j->n_threads > LIMIT_THREADS)
+	if (argv[JAIL_WORDS + 1] || j->n_threads < 1 || j->n_threads > LIMIT_THREADS)
+		return -EINVAL;
+	if (j->flags & ~(uint64_t)SPAWN_VIOLATION_KILL & ~START_TEST_FLAGS)
 		return -EINVAL;
 	return j->arena_bytes % PAGE_BYTES || j->arena_bytes < LIMIT_ARENA_MIN_BYTES ? -EINVAL : 0;
 }
@@ -132,7 +151,7 @@ static int prepare_engine(struct start *st, const struct from_jailer *j, int (*p
 {
 	prctl(PR_SET_NAME, "fumehood-worker"); /* exec from memory left a name that tells nothing */
 	syscall(SYS_arch_prctl, KABI_ARCH_REQ_XCOMP_PERM, KABI_XFEATURE_XTILEDATA);
-	st->level = (uint32_t)level_detect();
+	st->level = level_known ? level_known - 1 : (uint32_t)level_detect();
 	st->n_threads = (unsigned)j->n_threads;
 	return prepare ? prepare(st) : 0;
 }
@@ -175,9 +194,54 @@ static int seal_memory(struct start *st, const struct from_jailer *j)
 	return rc ? rc : seal_range(st->arena, st->arena + j->arena_bytes);
 }
 
-static int strict(void)
+/* Where the program lies, for the offsets of reports. */
+static void program_place(struct listener_fixed *l)
 {
-	return step_seccomp(filter_worker_strict, FILTER_WORKER_STRICT_INSNS, KABI_SECCOMP_FILTER_FLAG_TSYNC);
+	const Elf64_Ehdr *h = (const void *)__ehdr_start;
+	const Elf64_Phdr *p = (const void *)(__ehdr_start + h->e_phoff);
+	l->program_base = (uint64_t)(uintptr_t)__ehdr_start;
+	for (unsigned i = 0; i < h->e_phnum; i++)
+		if (p[i].p_type == PT_LOAD && p[i].p_vaddr + p[i].p_memsz > l->program_bytes)
+			l->program_bytes = p[i].p_vaddr + p[i].p_memsz;
+}
+
+/* Behind the report filter: by the instruction itself. */
+static int hand_over_listener(void)
+{
+	static uint8_t frame[FRAME_HEADER_BYTES + FIXED_BYTES];
+	static union { struct cmsghdr h; char room[CMSG_SPACE(sizeof(int))]; } ctl;
+	struct listener_fixed body = { 0 };
+	struct iovec v = { frame, sizeof frame };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = &ctl, .msg_controllen = sizeof ctl };
+	const int fd = FD_LISTENER;
+	program_place(&body);
+	frame_header_put(frame, &(struct frame_header){ .kind = MSG_LISTENER, .length = FIXED_BYTES });
+	memcpy(frame + FRAME_HEADER_BYTES, &body, sizeof body);
+	ctl.h.cmsg_level = SOL_SOCKET;
+	ctl.h.cmsg_type = SCM_RIGHTS;
+	ctl.h.cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(&ctl.h), &fd, sizeof fd);
+	long n = sys_3(SYS_NR_SENDMSG, FD_CHANNEL, (long)&m, 0);
+	if (n != (long)sizeof frame)
+		return n < 0 ? (int)n : -EIO;
+	return (int)sys_3(SYS_NR_CLOSE_RANGE, FD_LISTENER, FD_LISTENER, 0);
+}
+
+static int close_door(void)
+{
+	static const struct { unsigned short len; const struct sock_filter *f; } door = {
+		FILTER_WORKER_DOOR_INSNS, filter_worker_door,
+	};
+	long rc = sys_3(SYS_NR_SECCOMP, KABI_SECCOMP_SET_MODE_FILTER, KABI_SECCOMP_FILTER_FLAG_TSYNC, (long)&door);
+	return rc > 0 ? -EBUSY : (int)rc;
+}
+
+static int strict(const struct from_jailer *j)
+{
+	if (j->flags & SPAWN_VIOLATION_KILL)
+		return step_seccomp(filter_worker_strict, FILTER_WORKER_STRICT_INSNS, KABI_SECCOMP_FILTER_FLAG_TSYNC);
+	int fd = step_seccomp_listener(filter_worker_report, FILTER_WORKER_REPORT_INSNS);
+	return fd < 0 ? fd : fd == FD_LISTENER ? 0 : -EBADF;
 }
 
 /* LOCKED, in one write, by the instruction itself: this is behind the wall already. */
@@ -210,9 +274,16 @@ static void after(struct start *st, const struct from_jailer *j, uint32_t step, 
 	sys_exit_group(START_EXIT_BASE + (int)(step - STEP_START_ARGS));
 }
 
+/* What a template asks the processor once, for all of its workers. */
+static void before_fork(void)
+{
+	level_known = (uint32_t)level_detect() + 1;
+}
+
 void start_prepared_or_die(struct start *st, char **argv, int (*prepare)(struct start *st))
 {
 	struct from_jailer j = { 0 };
+	argv = template_serve(argv, before_fork);
 	*st = (struct start){ 0 };
 	after(st, &j, STEP_START_ARGS, 0, read_args(argv, &j));
 	after(st, &j, STEP_START_FDS, 0, check_fds());
@@ -220,10 +291,18 @@ void start_prepared_or_die(struct start *st, char **argv, int (*prepare)(struct 
 	after(st, &j, STEP_START_ARENA, 0, map_arena(st, &j));
 	after(st, &j, STEP_START_PREPARE, 0, prepare_engine(st, &j, prepare));
 	after(st, &j, STEP_START_THREADS, 0, start_threads(st, &j));
-	after(st, &j, STEP_START_DUMPABLE, LAYER_BIT(DUMPABLE), step_dumpable(0));
+	if (!SKIPS(&j, LAYER_BIT(DUMPABLE)))
+		after(st, &j, STEP_START_DUMPABLE, LAYER_BIT(DUMPABLE), step_dumpable(0));
 	after(st, &j, STEP_START_CLOSE, LAYER_BIT(CLOSED_FDS), close_rest());
-	after(st, &j, STEP_START_MSEAL, LAYER_BIT(MSEAL), seal_memory(st, &j));
-	after(st, &j, STEP_START_SECCOMP, LAYER_BIT(SECCOMP), strict());
+	if (!SKIPS(&j, LAYER_BIT(MSEAL)))
+		after(st, &j, STEP_START_MSEAL, LAYER_BIT(MSEAL), seal_memory(st, &j));
+	if (!SKIPS(&j, LAYER_BIT(SECCOMP))) {
+		after(st, &j, STEP_START_SECCOMP, LAYER_BIT(SECCOMP), strict(&j));
+		if (!(j.flags & SPAWN_VIOLATION_KILL)) {
+			after(st, &j, STEP_START_LISTENER, 0, hand_over_listener());
+			after(st, &j, STEP_START_DOOR, 0, close_door());
+		}
+	}
 	say_locked(st, STEP_NONE, 0);
 }
 

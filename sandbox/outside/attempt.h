@@ -2,7 +2,7 @@
  *
  * What the attack program (fumehood-attack) is told to try when it stands in the worker's place: its
  * "model" is one attempt. It locks itself as a worker does, says LOCKED, waits for one byte
- * (ATTEMPT_GO) on the channel, makes the attempt, and if it still lives writes struct attempt_result
+ * (ATTEMPT_GO) on the channel, makes the attempt (ATTEMPT_EARLY: made before the lock), and if it still lives writes struct attempt_result
  * and ends with exit code 0.
  *
  *   offset size
@@ -22,7 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum attempt_kind { ATTEMPT_CALL, ATTEMPT_NAMED };
+enum attempt_kind { ATTEMPT_CALL, ATTEMPT_NAMED, ATTEMPT_EARLY /* a call, before the lock */ };
 enum attempt_abi { ABI_NATIVE, ABI_X32, ABI_I386 };
 enum attempt_arg {
 	ARG_NUMBER, /* the number itself */

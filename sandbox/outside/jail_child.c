@@ -7,6 +7,7 @@
  */
 #include "proto/limits.h"
 #include "sandbox/outside/jail.h"
+#include "sandbox/outside/template.h"
 #include "sandbox/wall/kernel_abi.h"
 #include "sandbox/wall/steps.h"
 
@@ -27,9 +28,9 @@ static int child_pdeathsig(struct spawn *s)
  * the pair goes first, or a dead jailer would never be noticed. */
 static int child_channels(struct spawn *s)
 {
-	if (syscall(SYS_close, s->report_up) < 0 || syscall(SYS_dup3, s->channel, FD_CHANNEL, 0) < 0)
+	if (s->report_up >= 0 && syscall(SYS_close, s->report_up) < 0)
 		return -errno;
-	return 0;
+	return syscall(SYS_dup3, s->channel, FD_CHANNEL, 0) < 0 ? -errno : 0;
 }
 
 static int child_wait_go(struct spawn *s)
@@ -43,14 +44,12 @@ static int child_wait_go(struct spawn *s)
 
 static int child_ids(struct spawn *s)
 {
-	(void)s;
-	return step_ids_zero();
+	return s->j->is_container ? -ENOTSUP : step_ids_zero();
 }
 
 static int child_max_user_ns(struct spawn *s)
 {
-	(void)s;
-	return step_max_user_namespaces_zero(FD_PROC);
+	return s->j->is_container ? -ENOTSUP : step_max_user_namespaces_zero(FD_PROC);
 }
 
 static int child_rlimits(struct spawn *s)
@@ -69,8 +68,15 @@ static int child_rlimits(struct spawn *s)
 	return rc;
 }
 
-static int child_cap_bounding(struct spawn *s) { (void)s; return step_caps_bounding_drop(0); }
-static int child_securebits(struct spawn *s) { (void)s; return step_securebits_lock(); }
+/* Without a user namespace of its own a process without CAP_SETPCAP cannot lower these two; what they
+ * stand against, an exec that gains something, is stopped by no_new_privs and by the filter. */
+static int may_lack(const struct spawn *s, int rc)
+{
+	return rc == -EPERM && s->j->is_container ? 0 : rc;
+}
+
+static int child_cap_bounding(struct spawn *s) { return may_lack(s, step_caps_bounding_drop(0)); }
+static int child_securebits(struct spawn *s) { return may_lack(s, step_securebits_lock()); }
 static int child_caps(struct spawn *s) { (void)s; return step_caps_set(0); }
 static int child_no_new_privs(struct spawn *s) { (void)s; return step_no_new_privs(); }
 
@@ -79,10 +85,12 @@ static int child_no_new_privs(struct spawn *s) { (void)s; return step_no_new_pri
 static int child_fds(struct spawn *s)
 {
 	if (syscall(SYS_dup3, s->model, FD_MODEL, 0) < 0 ||
-	    syscall(SYS_dup3, s->program, FD_PROGRAM, O_CLOEXEC) < 0 ||
+	    (s->program >= 0 && syscall(SYS_dup3, s->program, FD_PROGRAM, O_CLOEXEC) < 0) ||
 	    syscall(SYS_dup3, s->report_down, FD_REPORT, O_CLOEXEC) < 0)
 		return -errno;
 	int rc = step_close_from(FD_CHILD_END);
+	if (rc == 0 && s->program < 0)
+		rc = step_close_between(FD_PROGRAM, FD_PROGRAM);
 	return rc ? rc : step_close_between(0, FD_CHANNEL - 1);
 }
 
@@ -141,7 +149,7 @@ static void report(const struct spawn *s, int fd, uint32_t step, int error)
 	syscall(SYS_write, fd, &r, sizeof r);
 }
 
-/* What the program must know, as 16 hexadecimal digits each: there is no environment. */
+/* 16 hexadecimal digits: there is no environment. */
 static void put_hex(char out[17], uint64_t v)
 {
 	for (int i = 15; i >= 0; i--, v >>= 4)
@@ -149,15 +157,30 @@ static void put_hex(char out[17], uint64_t v)
 	out[16] = 0;
 }
 
+void jail_child_words(const struct spawn *s, char words[][17])
+{
+	const uint64_t values[JAIL_WORDS] = { s->ask->arena_bytes, s->model_bytes, s->ask->n_threads,
+	                                      s->ask->optional_layers, s->ask->flags | jail_test_flags() };
+	for (int i = 0; i < JAIL_WORDS; i++)
+		put_hex(words[i], values[i]);
+}
+
+void jail_child_done(struct spawn *s)
+{
+	report(s, FD_REPORT, STEP_EXEC, 0);
+	if (step_close_between(FD_REPORT, FD_REPORT) < 0)
+		for (;;)
+			syscall(SYS_exit_group, 1);
+}
+
 static _Noreturn void become_program(struct spawn *s)
 {
-	static char words[4][17], name[] = "fumehood-worker [jailed]";
-	put_hex(words[0], s->ask->arena_bytes);
-	put_hex(words[1], s->model_bytes);
-	put_hex(words[2], s->ask->n_threads);
-	put_hex(words[3], s->ask->optional_layers);
-	char *argv[] = { name, words[0], words[1], words[2], words[3], NULL };
+	static char words[JAIL_WORDS][17], name[] = WORKER_NAME, *argv[JAIL_WORDS + 2];
 	char *envp[] = { NULL };
+	jail_child_words(s, words);
+	argv[0] = name;
+	for (int i = 0; i < JAIL_WORDS; i++)
+		argv[i + 1] = words[i];
 	report(s, FD_REPORT, STEP_EXEC, 0);
 	int rc = jail_test_fault(STEP_EXEC);
 	if (rc == 0) {
@@ -169,12 +192,14 @@ static _Noreturn void become_program(struct spawn *s)
 		syscall(SYS_exit_group, 1);
 }
 
-_Noreturn void jail_child(struct spawn *s)
+void jail_child_wall(struct spawn *s)
 {
 	int report_fd = s->report_down;
 	for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
 		uint32_t id = steps[i].id;
 		uint64_t layers = jail_step_layers(id);
+		if (jail_test_skips(id))
+			continue;
 		int rc = jail_test_fault(id);
 		if (rc == 0)
 			rc = steps[i].fn(s);
@@ -188,5 +213,10 @@ _Noreturn void jail_child(struct spawn *s)
 				syscall(SYS_exit_group, 1);
 		}
 	}
+}
+
+_Noreturn void jail_child(struct spawn *s)
+{
+	jail_child_wall(s);
 	become_program(s);
 }

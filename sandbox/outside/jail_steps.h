@@ -20,13 +20,16 @@
 	(LAYER_BIT(USER_NS) | LAYER_BIT(PID_NS) | LAYER_BIT(CGROUP_NS) | LAYER_BIT(TIME_NS) |           \
 	 LAYER_BIT(IPC_NS) | LAYER_BIT(UTS_NS))
 
+/* What nobody can have who may not make a user namespace. */
+#define USER_NS_LAYERS (CLONE_LAYERS | LAYER_BIT(UID_MAP) | LAYER_BIT(MAX_USER_NS))
+
 #define JAIL_STEPS(STEP)                                                                            \
 	STEP(NONE, "none", 0)                                                                           \
 	/* once, when the jailer starts */                                                              \
 	STEP(ONCE_PDEATHSIG, "jailer: parent death signal", 0)                                          \
 	STEP(ONCE_FDS, "jailer: keep /proc, close the rest", 0)                                         \
 	STEP(ONCE_IDS, "jailer: become the service user", 0)                                            \
-	STEP(ONCE_USER_NS, "jailer: own user namespace", 0)                                             \
+	STEP(ONCE_USER_NS, "jailer: own user namespace", USER_NS_LAYERS)                                \
 	STEP(ONCE_PDEATHSIG_AGAIN, "jailer: parent death signal after the ids", 0)                      \
 	STEP(ONCE_NET_NS, "jailer: empty network namespace", LAYER_BIT(NET_NS))                         \
 	STEP(ONCE_MNT_NS, "jailer: mount namespace", LAYER_BIT(MNT_NS))                                 \
@@ -75,7 +78,12 @@
 	STEP(START_DUMPABLE, "worker: not dumpable", LAYER_BIT(DUMPABLE))                               \
 	STEP(START_CLOSE, "worker: close all but the channel", LAYER_BIT(CLOSED_FDS))                   \
 	STEP(START_MSEAL, "worker: mseal", LAYER_BIT(MSEAL))                                            \
-	STEP(START_SECCOMP, "worker: strict filter", LAYER_BIT(SECCOMP))
+	STEP(START_SECCOMP, "worker: strict filter", LAYER_BIT(SECCOMP))                                \
+	STEP(START_LISTENER, "worker: hand over the listener", 0)                                       \
+	STEP(START_DOOR, "worker: door filter", 0)                                                      \
+	/* later additions, where they belong above */                                                  \
+	STEP(ONCE_MAP, "jailer: ids of its own user namespace", 0)                                      \
+	STEP(TEMPLATE, "template", 0)
 
 enum jail_step {
 #define STEP(sym, name, layers) STEP_##sym,

@@ -5,10 +5,13 @@
  * root from its first moments (jail_once.c).
  *
  *   fumehood-jailer              as the user that it runs as (rootless)
- *   fumehood-jailer UID GID      from root: becomes that user, keeps what writing a uid_map needs
+ *   fumehood-jailer UID GID      from root: becomes that user
  *
- * On descriptor 3, a SEQPACKET socket: SPAWN in, SPAWNED out, one frame per datagram. The first SPAWNED,
- * with request id 0, says how the start went. A worker is the broker's child (CLONE_PARENT), so it does
+ * Either way it lives in a user namespace of its own and has no capability outside of it: root's only part
+ * is that the broker, before its own wall, maps the workers' uids into that namespace.
+ *
+ * On descriptor 3, a SEQPACKET socket, one frame per datagram: SPAWN, TEMPLATE and PROBE in, SPAWNED and
+ * PROBED out. The last SPAWNED with request id 0 says how the start went. A worker is the broker's child (CLONE_PARENT), so it does
  * not end with the jailer and the broker reaps it, also when the spawn failed after the clone.
  *
  * Side: outside. Trusts: the broker to be the only one on descriptor 3; not the content of its frames.
@@ -33,17 +36,6 @@
 #define FRAME_BYTES (FRAME_HEADER_BYTES + FIXED_BYTES)
 #define SPAWN_FDS 3
 
-static const uint64_t step_layers[STEP__MAX] = {
-#define STEP(sym, name, layers) layers,
-	JAIL_STEPS(STEP)
-#undef STEP
-};
-
-uint64_t jail_step_layers(uint32_t step)
-{
-	return step < STEP__MAX ? step_layers[step] : 0;
-}
-
 static _Noreturn void quit(int status)
 {
 	for (;;)
@@ -62,7 +54,7 @@ static bool decimal(const char *s, uint32_t *out)
 
 /* --- one answer ------------------------------------------------------------------------------------------ */
 
-static void answer(uint64_t request_id, const struct spawned_fixed *body, int pidfd)
+static void answer(uint64_t request_id, uint16_t kind, const void *body, int pidfd)
 {
 	uint8_t frame[FRAME_BYTES] = { 0 };
 	union { struct cmsghdr h; char room[CMSG_SPACE(sizeof(int))]; } ctl;
@@ -70,7 +62,7 @@ static void answer(uint64_t request_id, const struct spawned_fixed *body, int pi
 	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
 	le32_put(frame, FRAME_MAGIC);
 	le16_put(frame + 4, FRAME_VERSION);
-	le16_put(frame + 6, MSG_SPAWNED);
+	le16_put(frame + 6, kind);
 	le64_put(frame + 16, FIXED_BYTES);
 	le64_put(frame + 24, request_id);
 	memcpy(frame + FRAME_HEADER_BYTES, body, FIXED_BYTES);
@@ -91,6 +83,7 @@ static void answer(uint64_t request_id, const struct spawned_fixed *body, int pi
 
 struct request {
 	uint64_t id;
+	uint16_t kind;
 	struct spawn_fixed ask;
 	int fds[SPAWN_FDS];
 	unsigned n_fds;
@@ -107,9 +100,11 @@ static void take_fds(struct msghdr *m, struct request *r)
 	}
 }
 
-static bool header_is_spawn(const uint8_t *f)
+static bool header_is_ours(const uint8_t *f)
 {
-	return le32_get(f) == FRAME_MAGIC && le16_get(f + 4) == FRAME_VERSION && le16_get(f + 6) == MSG_SPAWN &&
+	uint16_t kind = le16_get(f + 6);
+	return le32_get(f) == FRAME_MAGIC && le16_get(f + 4) == FRAME_VERSION &&
+	       (kind == MSG_SPAWN || kind == MSG_PROBE || kind == MSG_TEMPLATE || kind == MSG_MAPPED) &&
 	       le32_get(f + 8) == 0 && le32_get(f + 12) == 0 && le64_get(f + 16) == FIXED_BYTES;
 }
 
@@ -124,9 +119,9 @@ static void receive(struct request *r)
 	do
 		n = syscall(SYS_recvmsg, FD_CONTROL, &m, MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
-	if (n != FRAME_BYTES || (m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) || !header_is_spawn(frame))
+	if (n != FRAME_BYTES || (m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) || !header_is_ours(frame))
 		quit(n == 0 ? 0 : 1);
-	*r = (struct request){ .id = le64_get(frame + 24) };
+	*r = (struct request){ .id = le64_get(frame + 24), .kind = le16_get(frame + 6) };
 	memcpy(&r->ask, frame + FRAME_HEADER_BYTES, sizeof r->ask);
 	take_fds(&m, r);
 }
@@ -136,7 +131,7 @@ static int check_request(struct spawn *s, const struct request *r)
 	const struct spawn_fixed *a = &r->ask;
 	struct stat model, program;
 	struct ck as;
-	if (r->n_fds != SPAWN_FDS || a->reserved0 || a->reserved[0] || a->reserved[1] ||
+	if (r->n_fds != SPAWN_FDS || (a->flags & ~SPAWN_VIOLATION_KILL) || a->reserved[0] || a->reserved[1] ||
 	    a->n_threads < 1 || a->n_threads > LIMIT_THREADS || a->worker_slot >= UID_WORKER_COUNT ||
 	    (a->optional_layers & ~wall_layers_may_be_optional()))
 		return -EINVAL;
@@ -156,6 +151,7 @@ static int check_request(struct spawn *s, const struct request *r)
 	*s = (struct spawn){ .j = s->j, .ask = a, .channel = r->fds[0], .model = r->fds[1],
 	                     .program = r->fds[2], .report_up = -1, .report_down = -1, .pidfd = -1,
 	                     .model_bytes = a->model_bytes, .program_bytes = (uint64_t)program.st_size,
+	                     .program_dev = program.st_dev, .program_ino = program.st_ino,
 	                     .as_bytes = s->as_bytes, .layers = s->j->layers };
 	return jail_test_program(s->program, s->program_bytes) ? 0 : -EPERM;
 }
@@ -180,6 +176,7 @@ static int check_noexec(struct spawn *s)
 	return model & KABI_F_SEAL_EXEC ? 0 : -EPERM;
 }
 
+/* By the template where there is one for this program; else here, and the child becomes the program. */
 static int clone_child(struct spawn *s)
 {
 	int pair[2];
@@ -187,31 +184,26 @@ static int clone_child(struct spawn *s)
 		return -errno;
 	s->report_up = pair[0];
 	s->report_down = pair[1];
-	struct kabi_clone_args a = {
-		.flags = KABI_CLONE_PIDFD | KABI_CLONE_PARENT | KABI_CLONE_CLEAR_SIGHAND | KABI_CLONE_NEWUSER |
-		         KABI_CLONE_NEWPID | KABI_CLONE_NEWIPC | KABI_CLONE_NEWUTS | KABI_CLONE_NEWCGROUP |
-		         KABI_CLONE_NEWTIME,
-		.pidfd = (uint64_t)(uintptr_t)&s->pidfd,
-	};
-	long pid = syscall(SYS_clone3, &a, sizeof a);
-	if (pid == 0)
-		jail_child(s);
-	if (pid < 0) {
-		s->pidfd = -1;
-		return -errno;
+	int rc = jail_template_spawn(s);
+	if (rc == -ENOENT) {
+		rc = jail_clone(s);
+		if (rc == 0 && s->pid == 0)
+			jail_child(s);
 	}
-	s->pid = (pid_t)pid;
 	syscall(SYS_close, s->report_down);
 	s->report_down = -1;
-	return 0;
+	return rc;
 }
 
-/* "0 <uid> 1": root: the worker's own uid outside; rootless: the jailer's, which is 1 in its namespace. */
+/* "0 <id> 1", in the numbers of the jailer's own namespace: root: 2 and up are the workers' uids outside;
+ * rootless: the jailer's own, which is 1 there. */
 static int write_map(struct spawn *s, const char *file)
 {
 	char text[32] = "0 ", digits[12];
 	size_t n = 2, d = 0;
-	uint32_t id = s->j->rootless ? 1 : UID_WORKER_FIRST + s->ask->worker_slot;
+	uint32_t id = s->j->rootless ? JAILER_INNER_ID : JAILER_INNER_FIRST + s->ask->worker_slot;
+	if (s->j->is_container)
+		return -ENOTSUP;
 	do {
 		digits[d++] = (char)('0' + id % 10);
 		id /= 10;
@@ -301,6 +293,12 @@ static int check_once(const struct jailer *j, uint64_t optional, uint32_t *step)
 	return 0;
 }
 
+/* Steps whose absence leaves a whole jail: where there are no user namespaces there is nothing to map. */
+static bool may_miss(const struct spawn *s, uint32_t step)
+{
+	return step == STEP_NOEXEC || (s->j->is_container && (step == STEP_UID_MAP || step == STEP_GID_MAP));
+}
+
 static int spawn(struct spawn *s, const struct request *r, uint32_t *step)
 {
 	*step = s->j->fatal_step;
@@ -315,31 +313,87 @@ static int spawn(struct spawn *s, const struct request *r, uint32_t *step)
 	for (size_t i = 0; i < sizeof steps / sizeof steps[0] && rc == 0; i++) {
 		uint64_t layers = jail_step_layers(steps[i].id);
 		*step = steps[i].id;
+		if (jail_test_skips(*step))
+			continue;
 		rc = jail_test_fault(*step);
 		if (rc == 0)
 			rc = steps[i].fn(s);
-		if (rc == 0)
+		if (rc == 0 && *step != STEP_CLONE) /* the clone says itself what stands */
 			s->layers |= layers;
-		else if (layers && *step == STEP_NOEXEC && !(layers & ~r->ask.optional_layers))
-			rc = 0; /* the one step here whose absence leaves a whole jail */
+		else if (rc && may_miss(s, *step) && !(layers & ~r->ask.optional_layers))
+			rc = 0;
 	}
 	return rc ? prefer_child(s, step, rc) : follow_child(s, step);
 }
 
-static void serve_one(const struct jailer *j)
+static void serve_spawn(struct jailer *j, const struct request *r)
 {
-	struct request r;
 	uint32_t step;
 	struct spawn s = { .j = j, .report_up = -1, .report_down = -1, .pidfd = -1 };
-	receive(&r);
-	int rc = spawn(&s, &r, &step);
+	int rc = spawn(&s, r, &step);
 	if (rc < 0 && s.pidfd >= 0)
 		syscall(SYS_pidfd_send_signal, s.pidfd, SIGKILL, NULL, 0);
+	bool has_own_uid = !j->rootless && !j->is_container;
 	struct spawned_fixed body = { .pid = s.pid, .error = -rc, .step = rc ? step : STEP_NONE,
 	                              .layers = rc ? 0 : s.layers,
-	                              .uid = j->rootless ? j->uid : UID_WORKER_FIRST + r.ask.worker_slot };
-	answer(r.id, &body, s.pidfd);
+	                              .uid = has_own_uid ? UID_WORKER_FIRST + r->ask.worker_slot : j->uid };
+	answer(r->id, MSG_SPAWNED, &body, s.pidfd);
+}
+
+static void serve_template(struct jailer *j, const struct request *r)
+{
+	int pid = 0, pidfd = -1;
+	int rc = j->fatal_step ? -j->fatal_error : r->n_fds == 1 ? 0 : -EINVAL;
+	if (rc == 0)
+		rc = jail_template_start(j, r->fds[0], &pid, &pidfd);
+	struct spawned_fixed body = { .pid = pid, .error = -rc, .layers = j->layers, .uid = j->uid,
+	                              .step = rc ? STEP_TEMPLATE : STEP_NONE };
+	answer(r->id, MSG_SPAWNED, &body, pidfd);
+}
+
+/* pidfd_getfd tells a closed number (EBADF) from an open one. The copy is closed at once. */
+static void serve_probe(const struct request *r)
+{
+	struct probed_fixed body = { .error = r->n_fds == 1 ? 0 : EINVAL };
+	for (int i = 0; i < 64 && !body.error; i++) {
+		long fd = syscall(SYS_pidfd_getfd, r->fds[0], i, 0);
+		if (fd >= 0) {
+			body.open |= 1ULL << i;
+			syscall(SYS_close, (int)fd);
+		} else if (errno != EBADF) {
+			body.error = errno;
+		}
+	}
+	answer(r->id, MSG_PROBED, &body, -1);
+}
+
+static void serve_one(struct jailer *j)
+{
+	struct request r;
+	receive(&r);
+	if (r.kind == MSG_SPAWN)
+		serve_spawn(j, &r);
+	else if (r.kind == MSG_TEMPLATE)
+		serve_template(j, &r);
+	else if (r.kind == MSG_PROBE)
+		serve_probe(&r);
+	else
+		quit(1); /* MAPPED is for the start */
 	step_close_from(FD_FIRST_FREE);
+}
+
+/* From jail_once: asks the broker, which is root still, to map this jailer's ids. */
+int jail_ask_for_map(const struct jailer *j)
+{
+	struct request r;
+	struct mapped_fixed m;
+	struct spawned_fixed ask = { .step = STEP_ONCE_MAP, .uid = j->uid };
+	answer(0, MSG_SPAWNED, &ask, -1);
+	receive(&r);
+	memcpy(&m, &r.ask, sizeof m);
+	if (r.kind != MSG_MAPPED || r.n_fds)
+		quit(1);
+	return -m.error;
 }
 
 int main(int argc, char **argv)
@@ -357,7 +411,7 @@ int main(int argc, char **argv)
 	jail_once(&j);
 	struct spawned_fixed start = { .error = j.fatal_error, .step = j.fatal_step, .layers = j.layers,
 	                               .uid = j.uid };
-	answer(0, &start, -1);
+	answer(0, MSG_SPAWNED, &start, -1);
 	for (;;)
 		serve_one(&j);
 }

@@ -36,32 +36,10 @@ struct jail {
 	uint32_t uid, gid;
 	uint64_t layers;
 	uint64_t next_id;
+	int template_pidfd;     /* a child of this process too; -1 = none */
 	uint32_t next_slot;     /* begins anywhere: two brokers of one host seldom meet in a uid */
 	unsigned base_filters;  /* filters that this process was born with: every child has them too */
 };
-
-static const char *const step_names[STEP__MAX] = {
-#define STEP(sym, name, layers) name,
-	JAIL_STEPS(STEP)
-#undef STEP
-};
-
-const char *jail_step_name(uint32_t step)
-{
-	return step < STEP__MAX ? step_names[step] : "?";
-}
-
-char *layers_text(uint64_t layers, char *out, size_t cap)
-{
-	size_t at = 0;
-	snprintf(out, cap, "none");
-	for (unsigned i = 0; i < LAYER__MAX; i++)
-		if (layers >> i & 1 && at < cap) {
-			int n = snprintf(out + at, cap - at, "%s%s", at ? "," : "", layer_rows[i].name);
-			at += n > 0 ? (size_t)n : 0;
-		}
-	return out;
-}
 
 /* --- start ------------------------------------------------------------------------------------------------ */
 
@@ -85,15 +63,14 @@ static _Noreturn void become_jailer(const struct jail_conf *c, int control)
 	_exit(127);
 }
 
-static int64_t now_ms(void)
+int64_t now_ms(void)
 {
 	struct timespec t;
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* 1 when fd is readable or hung up before the deadline, 0 when not, -errno. */
-static int wait_readable(int fd, int64_t deadline_ms)
+int wait_readable(int fd, int64_t deadline_ms)
 {
 	for (;;) {
 		int64_t left = deadline_ms - now_ms();
@@ -104,8 +81,8 @@ static int wait_readable(int fd, int64_t deadline_ms)
 	}
 }
 
-/* One SPAWNED, with the pidfd that may come along (-1 else). */
-static int recv_spawned(struct jail *j, uint64_t id, struct spawned_fixed *body, int *pidfd, struct err *e)
+/* The jailer's next frame, of this kind, with the pidfd that may come along (-1 else). */
+static int recv_frame(struct jail *j, uint16_t kind, uint64_t id, void *body, int *pidfd, struct err *e)
 {
 	uint8_t frame[FRAME_BYTES + 1];
 	struct frame_header h;
@@ -123,53 +100,34 @@ static int recv_spawned(struct jail *j, uint64_t id, struct spawned_fixed *body,
 	if (n <= 0)
 		return err_set(e, ERR_WALL, "jailer: it has ended: start the service anew");
 	if (n != FRAME_BYTES || frame_header_get(frame, ROLE_JAILER, ROLE_BROKER, &h, e) != ERR_OK ||
-	    h.request_id != id)
+	    h.request_id != id || h.kind != kind)
 		return err_set(e, ERR_PROTOCOL, "jailer: an answer that belongs to no request");
-	memcpy(body, frame + FRAME_HEADER_BYTES, sizeof *body);
+	memcpy(body, frame + FRAME_HEADER_BYTES, FIXED_BYTES);
 	return ERR_OK;
 }
 
-/* What to do about a step that failed: the knob, not only the number. The first row that fits. */
-static const struct {
-	uint32_t step;
-	int error; /* 0: any */
-	const char *text;
-} knobs[] = {
-	{ STEP_ONCE_USER_NS, ENOSPC, "user namespaces are off: set sysctl user.max_user_namespaces" },
-	{ STEP_ONCE_USER_NS, ENOSYS, "a container's profile forbids user namespaces" },
-	{ STEP_ONCE_USER_NS, 0, "user namespaces are refused: sysctl kernel.unprivileged_userns_clone or "
-	                        "kernel.apparmor_restrict_unprivileged_userns, or a container's profile" },
-	{ STEP_CLONE, ENOSPC, "user namespaces are off: set sysctl user.max_user_namespaces" },
-	{ STEP_CLONE, 0, "namespaces are refused here: a container's profile, or a kernel without them" },
-	{ STEP_UID_MAP, 0, "this uid cannot be mapped: a container without the workers' uid range, or "
-	                   "sysctl kernel.apparmor_restrict_unprivileged_userns" },
-	{ STEP_GID_MAP, 0, "as for uid_map" },
-	{ STEP_ONCE_IDS, 0, "root without capabilities: start it as an ordinary user" },
-	{ STEP_ONCE_NET_NS, 0, "namespaces are refused here: a container's profile, or root without capabilities" },
-	{ STEP_ONCE_MNT_NS, 0, "namespaces are refused here: a container's profile, or root without capabilities" },
-	{ STEP_ONCE_EMPTY_ROOT, 0, "mounts are refused here: sysctl kernel.apparmor_restrict_unprivileged_userns, "
-	                           "or a root that is an initramfs" },
-	{ STEP_LANDLOCK, EOPNOTSUPP, "this kernel's Landlock lacks a required layer: boot a newer one, or name the "
-	                             "layer optional" },
-	{ STEP_LANDLOCK, 0, "Landlock is off: boot with lsm= that holds landlock" },
-	{ STEP_ONCE_MDWE, EINVAL, "Linux 6.3 has it: boot a newer one, or name mdwe optional" },
-	{ STEP_MDWE, EINVAL, "Linux 6.3 has it: boot a newer one, or name mdwe optional" },
-	{ STEP_NOEXEC, 0, "Linux 6.3 has it: boot a newer one, or name memfd_noexec optional" },
-	{ STEP_START_MSEAL, ENOSYS, "Linux 6.10 has it: boot a newer one, or name mseal optional" },
-};
+#define SEND_FDS_MAX 3
 
-static const char *advice(uint32_t step, int error)
+static int send_frame(struct jail *j, uint16_t kind, uint64_t id, const void *body, const int *fds, unsigned n_fds,
+                      struct err *e)
 {
-	for (size_t i = 0; i < sizeof knobs / sizeof knobs[0]; i++)
-		if (knobs[i].step == step && (!knobs[i].error || knobs[i].error == error))
-			return knobs[i].text;
-	return "fumehood doctor says what this machine lacks";
-}
-
-static int step_failed(struct err *e, uint32_t step, int error)
-{
-	return err_set(e, ERR_WALL, "the wall: step '%s' failed: %s; %s", jail_step_name(step),
-	               strerror(error), advice(step, error));
+	uint8_t frame[FRAME_BYTES];
+	union { struct cmsghdr h; char room[CMSG_SPACE(SEND_FDS_MAX * sizeof(int))]; } ctl = { 0 };
+	struct iovec v = { frame, sizeof frame };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
+	frame_header_put(frame, &(struct frame_header){ kind, FIXED_BYTES, id });
+	memcpy(frame + FRAME_HEADER_BYTES, body, FIXED_BYTES);
+	if (n_fds) {
+		ctl.h.cmsg_level = SOL_SOCKET;
+		ctl.h.cmsg_type = SCM_RIGHTS;
+		ctl.h.cmsg_len = CMSG_LEN(n_fds * sizeof(int));
+		memcpy(CMSG_DATA(&ctl.h), fds, n_fds * sizeof(int));
+		m.msg_control = &ctl;
+		m.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
+	}
+	if (sendmsg(j->control, &m, MSG_NOSIGNAL) != FRAME_BYTES)
+		return err_set(e, ERR_WALL, "jailer: it cannot be asked: %s", strerror(errno));
+	return ERR_OK;
 }
 
 static int fork_jailer(const struct jail_conf *c, struct jail *j, struct err *e)
@@ -187,26 +145,56 @@ static int fork_jailer(const struct jail_conf *c, struct jail *j, struct err *e)
 	return j->pid < 0 || j->pidfd < 0 ? err_set(e, ERR_IO, "jailer: fork: %s", strerror(errno)) : ERR_OK;
 }
 
+/* The jailer's own user namespace: 1 is the service user, from 2 on the workers' uids. Only root can write
+ * it, so this comes before the broker is walled. */
+static int write_maps(const struct jail *j)
+{
+	static const char *const files[] = { "uid_map", "gid_map" };
+	const uint32_t ids[] = { j->uid, j->gid };
+	int rc = 0;
+	for (int i = 0; i < 2 && rc == 0; i++) {
+		char path[48], text[96];
+		snprintf(path, sizeof path, "/proc/%d/%s", (int)j->pid, files[i]);
+		int n = snprintf(text, sizeof text, "1 %u 1\n2 %u %u\n", ids[i], UID_WORKER_FIRST, UID_WORKER_COUNT);
+		int fd = open(path, O_WRONLY | O_CLOEXEC);
+		if (fd < 0 || write(fd, text, (size_t)n) != n)
+			rc = errno;
+		if (fd >= 0)
+			close(fd);
+	}
+	return rc;
+}
+
+/* How the jailer's start went; on the way it may ask to be mapped. */
+static int hear_start(struct jail *j, struct spawned_fixed *body, struct err *e)
+{
+	int none, rc = recv_frame(j, MSG_SPAWNED, 0, body, &none, e);
+	if (rc != ERR_OK || body->step != STEP_ONCE_MAP || body->error)
+		return rc;
+	const struct mapped_fixed mapped = { .error = j->rootless ? EPROTO : write_maps(j) };
+	rc = send_frame(j, MSG_MAPPED, 0, &mapped, NULL, 0, e);
+	return rc == ERR_OK ? recv_frame(j, MSG_SPAWNED, 0, body, &none, e) : rc;
+}
+
 int jailer_start(const struct jail_conf *c, struct jail **out, struct err *e)
 {
 	struct spawned_fixed body;
-	int none, rc;
 	struct jail *j = calloc(1, sizeof *j);
 	if (!j)
 		return err_set(e, ERR_NOMEM, "jailer: no memory");
-	j->control = j->pidfd = -1;
+	j->control = j->pidfd = j->template_pidfd = -1;
 	j->rootless = c->rootless;
 	j->uid = c->rootless ? geteuid() : c->uid;
 	j->gid = c->rootless ? getegid() : c->gid;
-	rc = proof_own_filters(&j->base_filters, e);
+	int rc = proof_own_filters(&j->base_filters, e);
 	if (rc == ERR_OK && getrandom(&j->next_slot, sizeof j->next_slot, 0) != sizeof j->next_slot)
 		rc = err_set(e, ERR_IO, "jailer: getrandom: %s", strerror(errno));
 	if (rc == ERR_OK)
 		rc = fork_jailer(c, j, e);
 	if (rc == ERR_OK)
-		rc = recv_spawned(j, 0, &body, &none, e);
+		rc = hear_start(j, &body, e);
 	if (rc == ERR_OK && body.error)
-		rc = step_failed(e, body.step, body.error);
+		rc = jail_step_failed(e, body.step, body.error);
 	if (rc != ERR_OK) {
 		jailer_stop(j);
 		return rc;
@@ -216,18 +204,59 @@ int jailer_start(const struct jail_conf *c, struct jail **out, struct err *e)
 	return ERR_OK;
 }
 
+/* By pidfd: these two calls are in the broker's list. __WALL: a template's end is announced by no signal. */
+static void end_and_reap(int pidfd)
+{
+	if (pidfd < 0)
+		return;
+	syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+	syscall(SYS_waitid, P_PIDFD, pidfd, NULL, WEXITED | __WALL, NULL);
+	close(pidfd);
+}
+
 void jailer_stop(struct jail *j)
 {
 	if (!j)
 		return;
 	if (j->control >= 0)
 		close(j->control);
-	if (j->pidfd >= 0) { /* by pidfd: these two calls are in the broker's list */
-		syscall(SYS_pidfd_send_signal, j->pidfd, SIGKILL, NULL, 0);
-		syscall(SYS_waitid, P_PIDFD, j->pidfd, NULL, WEXITED, NULL);
-		close(j->pidfd);
-	}
+	end_and_reap(j->pidfd);
+	end_and_reap(j->template_pidfd);
 	free(j);
+}
+
+int jailer_template(struct jail *j, int program_fd, struct err *e)
+{
+	const struct one_fd_fixed none = { { 0 } };
+	struct spawned_fixed body;
+	int pidfd;
+	end_and_reap(j->template_pidfd);
+	j->template_pidfd = -1;
+	int rc = send_frame(j, MSG_TEMPLATE, ++j->next_id, &none, &program_fd, 1, e);
+	if (rc == ERR_OK)
+		rc = recv_frame(j, MSG_SPAWNED, j->next_id, &body, &pidfd, e);
+	if (rc != ERR_OK)
+		return rc;
+	if (body.error || pidfd < 0) {
+		end_and_reap(pidfd);
+		return jail_step_failed(e, STEP_TEMPLATE, body.error);
+	}
+	j->template_pidfd = pidfd;
+	return ERR_OK;
+}
+
+int jailer_probe(struct jail *j, int pidfd, uint64_t *open_fds, struct err *e)
+{
+	const struct one_fd_fixed none = { { 0 } };
+	struct probed_fixed body;
+	int extra, rc = send_frame(j, MSG_PROBE, ++j->next_id, &none, &pidfd, 1, e);
+	if (rc == ERR_OK)
+		rc = recv_frame(j, MSG_PROBED, j->next_id, &body, &extra, e);
+	if (rc == ERR_OK && body.error)
+		rc = err_set(e, ERR_WALL, "proof: the kernel does not let the jailer look at a worker's descriptors: %s "
+		             "(Yama's ptrace_scope 3, or a container's profile)", strerror(body.error));
+	*open_fds = rc == ERR_OK ? body.open : 0;
+	return rc;
 }
 
 int jailer_fd(const struct jail *j) { return j->control; }
@@ -238,27 +267,9 @@ unsigned jailer_base_filters(const struct jail *j) { return j->base_filters; }
 
 /* --- spawn ---------------------------------------------------------------------------------------------------- */
 
-static int send_spawn(struct jail *j, uint64_t id, const struct spawn_fixed *body, const int fds[3],
-                      struct err *e)
-{
-	uint8_t frame[FRAME_BYTES];
-	union { struct cmsghdr h; char room[CMSG_SPACE(3 * sizeof(int))]; } ctl = { 0 };
-	struct iovec v = { frame, sizeof frame };
-	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = &ctl, .msg_controllen = sizeof ctl };
-	frame_header_put(frame, &(struct frame_header){ MSG_SPAWN, FIXED_BYTES, id });
-	memcpy(frame + FRAME_HEADER_BYTES, body, sizeof *body);
-	ctl.h.cmsg_level = SOL_SOCKET;
-	ctl.h.cmsg_type = SCM_RIGHTS;
-	ctl.h.cmsg_len = CMSG_LEN(3 * sizeof(int));
-	memcpy(CMSG_DATA(&ctl.h), fds, 3 * sizeof(int));
-	if (sendmsg(j->control, &m, MSG_NOSIGNAL) != FRAME_BYTES)
-		return err_set(e, ERR_WALL, "jailer: it cannot be asked: %s", strerror(errno));
-	return ERR_OK;
-}
-
 static struct worker no_worker(void)
 {
-	return (struct worker){ .pidfd = -1, .channel = -1 };
+	return (struct worker){ .pidfd = -1, .channel = -1, .listener_fd = -1 };
 }
 
 int jailer_spawn(struct jail *j, const struct worker_order *o, struct worker *w, struct err *e)
@@ -268,19 +279,20 @@ int jailer_spawn(struct jail *j, const struct worker_order *o, struct worker *w,
 	struct spawn_fixed ask = { .arena_bytes = o->arena_bytes, .model_bytes = o->model_bytes,
 	                           .optional_layers = o->optional_layers, .n_threads = o->n_threads,
 	                           .worker_slot = j->next_slot++ % UID_WORKER_COUNT,
-	                           .cpu_seconds = o->cpu_seconds };
+	                           .cpu_seconds = o->cpu_seconds,
+	                           .flags = o->violation_kill ? SPAWN_VIOLATION_KILL : 0 };
 	*w = no_worker();
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_set(e, ERR_IO, "worker: socketpair: %s", strerror(errno));
 	const int fds[3] = { pair[1], o->model_fd, o->program_fd };
-	rc = send_spawn(j, ++j->next_id, &ask, fds, e);
+	rc = send_frame(j, MSG_SPAWN, ++j->next_id, &ask, fds, 3, e);
 	if (rc == ERR_OK)
-		rc = recv_spawned(j, j->next_id, &body, &w->pidfd, e);
+		rc = recv_frame(j, MSG_SPAWNED, j->next_id, &body, &w->pidfd, e);
 	close(pair[1]);
 	w->channel = pair[0];
 	w->pid = rc == ERR_OK && w->pidfd >= 0 ? body.pid : 0;
 	if (rc == ERR_OK && body.error)
-		rc = step_failed(e, body.step, body.error);
+		rc = jail_step_failed(e, body.step, body.error);
 	if (rc == ERR_OK && w->pid <= 0)
 		rc = err_set(e, ERR_PROTOCOL, "jailer: an answer without a process");
 	if (rc != ERR_OK) {
@@ -289,42 +301,11 @@ int jailer_spawn(struct jail *j, const struct worker_order *o, struct worker *w,
 	}
 	w->layers = body.layers;
 	w->n_threads = o->n_threads;
-	w->uid = j->rootless ? j->uid : UID_WORKER_FIRST + ask.worker_slot;
-	w->gid = j->rootless ? j->gid : w->uid;
+	bool has_own_uid = !j->rootless && (body.layers & LAYER_BIT(UID_MAP));
+	w->uid = has_own_uid ? UID_WORKER_FIRST + ask.worker_slot : j->uid;
+	w->gid = has_own_uid ? w->uid : j->gid;
+	w->violation_kill = o->violation_kill;
 	return ERR_OK;
-}
-
-/* --- the worker's own word --------------------------------------------------------------------------------------- */
-
-static int read_until(int fd, uint8_t *p, size_t n, int64_t deadline_ms, struct err *e)
-{
-	for (size_t done = 0; done < n;) {
-		int ready = wait_readable(fd, deadline_ms);
-		if (ready <= 0)
-			return err_set(e, ERR_DEADLINE, "worker: not locked in time");
-		ssize_t got = read(fd, p + done, n - done);
-		if (got <= 0 && !(got < 0 && errno == EINTR))
-			return err_set(e, ERR_WORKER, "worker: it ended before it was locked");
-		done += got > 0 ? (size_t)got : 0;
-	}
-	return ERR_OK;
-}
-
-int worker_locked(struct worker *w, struct err *e)
-{
-	uint8_t frame[FRAME_BYTES];
-	struct frame_header h;
-	int rc = read_until(w->channel, frame, sizeof frame, now_ms() + LIMIT_SPAWN_MS, e);
-	if (rc == ERR_OK)
-		rc = frame_header_get(frame, ROLE_WORKER, ROLE_BROKER, &h, e);
-	if (rc != ERR_OK)
-		return rc;
-	if (h.kind != MSG_LOCKED || h.request_id != 0)
-		return err_set(e, ERR_PROTOCOL, "worker: its first word is %s, not LOCKED", msg_name(h.kind));
-	memcpy(&w->locked, frame + FRAME_HEADER_BYTES, sizeof w->locked);
-	w->locked.level_name[sizeof w->locked.level_name - 1] = 0;
-	w->locked.blas_core[sizeof w->locked.blas_core - 1] = 0;
-	return w->locked.error ? step_failed(e, w->locked.step, w->locked.error) : ERR_OK;
 }
 
 int worker_limits_close(struct worker *w, struct err *e)
@@ -395,5 +376,7 @@ void worker_close(struct worker *w)
 		close(w->pidfd);
 	if (w->channel >= 0)
 		close(w->channel);
+	if (w->listener_fd >= 0)
+		close(w->listener_fd);
 	*w = no_worker();
 }

@@ -37,6 +37,7 @@ static enum verdict of_kill(enum worker_killed killed)
 		[KILLED_DEADLINE] = VERDICT_DEADLINE,
 		[KILLED_PROTOCOL] = VERDICT_PROTOCOL,
 		[KILLED_UNLOCKED] = VERDICT_UNLOCKED,
+		[KILLED_REFUSED] = VERDICT_REFUSED,
 	};
 	return by_note[killed];
 }

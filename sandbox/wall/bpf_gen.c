@@ -2,18 +2,24 @@
  *
  * Build-time program: turns call lists (*.rules) into ready BPF with libseccomp.
  *
- *   bpf_gen HEADER LISTING NAME=FILE...        for this machine's architecture
+ *   bpf_gen HEADER LISTING NAME=FILE...            for x86-64
+ *   bpf_gen --arm64 HEADER LISTING NAME=FILE...    for arm64
+ *   bpf_gen --names HEADER                         names of the calls by number, for reports
  *
  * HEADER gets one array per list (`filter_NAME`) with its counts, LISTING the same as text for review.
  * A list is lines; '#' starts a comment that must stand at the end of every row: the reason.
  *
- *   default ACTION            kill | enosys (user notification without a listener: the call is not
- *                             executed and answers ENOSYS; an inner filter that kills still wins)
+ *   default ACTION            kill | enosys (user notification: with a listener a report, without one the
+ *                             call answers ENOSYS; it is never executed, an inner filter that kills wins)
+ *                             | allow (then the rows, numbers only, are what is killed)
  *   max N                     the build fails when the list has more calls than N
  *   max_insns N               the same for instructions
  *   use FILE                  the rows of another list as well
  *   CALL [TEST]... # reason   a call that is allowed; several rows of one call are alternatives
- *   CALL!NUMBER               a call that libseccomp does not know yet, with its number
+ *   CALL!NUMBER               a call that libseccomp does not know yet, with its number (above 423: the
+ *                             same on every architecture)
+ *   @arm64 CALL ..., @x86_64 CALL ...   a row for one architecture; a call that an architecture does not
+ *                             have is left out there
  *
  * TEST:  aN==V    argument N equals V in all 64 bits        aN&M==V   (argument N and M) equals V
  *        aN<=V    at most V (64 bits)
@@ -35,12 +41,22 @@
 
 #define MAX_CALLS 512
 #define MAX_INSNS 4096
+#define MAX_NEW 4
+#define NAMES_MAX 512 /* numbers of the table of names */
+
+static uint32_t arch; /* SCMP_ARCH_X86_64 or SCMP_ARCH_AARCH64 */
+
+/* Calls that take the place of CALL!NUMBER until the program is made: libseccomp translates names from one
+ * architecture to another, and these it cannot. No list may use them. */
+static const char *const stand_ins[MAX_NEW] = { "vhangup", "swapon", "swapoff", "acct" };
 
 struct list {
 	const char *name, *file;
 	scmp_filter_ctx ctx;
 	long max, max_insns;
-	bool has_default;
+	bool has_default, allows;
+	int new_calls[MAX_NEW]; /* numbers that the stand-ins stand for */
+	unsigned n_new;
 	int calls[MAX_CALLS];
 	char call_names[MAX_CALLS][32];
 	unsigned n_calls;
@@ -94,7 +110,20 @@ static struct scmp_arg_cmp test(const char *p, const char *file, int line)
 	return c;
 }
 
-static int call_number(char *word, const char *file, int line)
+static int new_call(struct list *l, const char *word, int nr, const char *file, int line)
+{
+	int known = seccomp_syscall_resolve_name(word);
+	if (known >= 0 && known != nr)
+		die(file, line, "libseccomp knows this call under another number");
+	if (arch == SCMP_ARCH_X86_64)
+		return nr;
+	if (l->n_new == MAX_NEW)
+		die(file, line, "too many calls with a number");
+	l->new_calls[l->n_new] = nr;
+	return seccomp_syscall_resolve_name(stand_ins[l->n_new++]);
+}
+
+static int call_number(struct list *l, char *word, const char *file, int line)
 {
 	char *bang = strchr(word, '!');
 	int nr;
@@ -102,10 +131,7 @@ static int call_number(char *word, const char *file, int line)
 		const char *p = bang + 1;
 		nr = (int)number(&p, file, line);
 		*bang = 0;
-		int known = seccomp_syscall_resolve_name(word);
-		if (known >= 0 && known != nr)
-			die(file, line, "libseccomp knows this call under another number");
-		return nr;
+		return new_call(l, word, nr, file, line);
 	}
 	nr = seccomp_syscall_resolve_name(word);
 	if (nr == __NR_SCMP_ERROR)
@@ -128,13 +154,28 @@ static void read_list(struct list *l, const char *file, bool used);
 
 static void set_default(struct list *l, const char *word, const char *file, int line)
 {
-	uint32_t action = !strcmp(word, "kill") ? SCMP_ACT_KILL_PROCESS : SCMP_ACT_NOTIFY;
-	if (strcmp(word, "kill") && strcmp(word, "enosys"))
-		die(file, line, "default is kill or enosys");
-	l->ctx = seccomp_init(action);
+	static const struct { const char *word; uint32_t action; } actions[] = {
+		{ "kill", SCMP_ACT_KILL_PROCESS }, { "enosys", SCMP_ACT_NOTIFY }, { "allow", SCMP_ACT_ALLOW },
+	};
+	for (unsigned i = 0; i < sizeof actions / sizeof actions[0]; i++)
+		if (!strcmp(word, actions[i].word))
+			l->ctx = seccomp_init(actions[i].action);
+	l->allows = !strcmp(word, "allow");
 	if (!l->ctx || seccomp_attr_set(l->ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS) < 0)
-		die(file, line, "libseccomp refuses this default action");
+		die(file, line, "default is kill, enosys or allow");
+	if (arch != SCMP_ARCH_X86_64 &&
+	    (seccomp_arch_add(l->ctx, arch) < 0 || seccomp_arch_remove(l->ctx, SCMP_ARCH_NATIVE) < 0))
+		die(file, line, "libseccomp refuses the architecture");
 	l->has_default = true;
+}
+
+/* The call's number on the architecture that the filter is for; negative when there is none. */
+static int number_there(const struct list *l, const char *word, int nr)
+{
+	for (unsigned i = 0; i < l->n_new; i++)
+		if (seccomp_syscall_resolve_name(stand_ins[i]) == nr)
+			return l->new_calls[i];
+	return arch == SCMP_ARCH_X86_64 ? nr : seccomp_syscall_resolve_name_arch(arch, word);
 }
 
 static void row(struct list *l, char **w, unsigned n, const char *file, int line)
@@ -142,12 +183,22 @@ static void row(struct list *l, char **w, unsigned n, const char *file, int line
 	struct scmp_arg_cmp tests[6];
 	if (!l->ctx)
 		die(file, line, "the default comes first");
-	int nr = call_number(w[0], file, line);
+	if (w[0][0] == '@') {
+		if (strcmp(w[0] + 1, arch == SCMP_ARCH_X86_64 ? "x86_64" : "arm64"))
+			return;
+		w++;
+		n--;
+	}
+	int nr = call_number(l, w[0], file, line), there = number_there(l, w[0], nr);
 	for (unsigned i = 1; i < n; i++)
 		tests[i - 1] = test(w[i], file, line);
-	if (seccomp_rule_add_array(l->ctx, SCMP_ACT_ALLOW, nr, n - 1, tests) < 0)
+	if (l->allows && n > 1)
+		die(file, line, "a list that allows has numbers only");
+	if (there < 0)
+		return; /* this architecture does not have it */
+	if (!l->allows && seccomp_rule_add_array(l->ctx, SCMP_ACT_ALLOW, nr, n - 1, tests) < 0)
 		die(file, line, "libseccomp refuses this row");
-	count_call(l, nr, w[0], line);
+	count_call(l, there, w[0], line);
 }
 
 static bool keyword(struct list *l, char **w, const char *file, int line, bool used)
@@ -199,8 +250,41 @@ static void read_list(struct list *l, const char *file, bool used)
 	fclose(f);
 }
 
+/* The door: numbers alone, so that it stays six instructions. */
+static unsigned door_bpf(const struct list *l, struct sock_filter *out)
+{
+	unsigned n = 0;
+	out[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0);
+	for (unsigned i = 0; i < l->n_calls; i++)
+		out[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)l->calls[i],
+		                                        (uint8_t)(l->n_calls - i), 0);
+	out[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SCMP_ACT_ALLOW);
+	out[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SCMP_ACT_KILL_PROCESS);
+	return n;
+}
+
+/* Puts the real numbers where stand-ins are compared. Each is compared for equality only. */
+static void replace_stand_ins(const struct list *l, struct sock_filter *f, unsigned n)
+{
+	for (unsigned s = 0; s < l->n_new; s++) {
+		unsigned found = 0;
+		uint32_t from = (uint32_t)seccomp_syscall_resolve_name_arch(arch, stand_ins[s]);
+		for (unsigned i = 0; i < n; i++)
+			if (BPF_CLASS(f[i].code) == BPF_JMP && f[i].k == from) {
+				if (f[i].code != (BPF_JMP | BPF_JEQ | BPF_K))
+					die(l->file, 0, "a stand-in is not compared for equality");
+				f[i].k = (uint32_t)l->new_calls[s];
+				found++;
+			}
+		if (found != 1)
+			die(l->file, 0, "a stand-in was not found once");
+	}
+}
+
 static unsigned export_bpf(struct list *l, struct sock_filter *out)
 {
+	if (l->allows)
+		return door_bpf(l, out);
 	FILE *t = tmpfile();
 	if (!t || seccomp_export_bpf(l->ctx, fileno(t)) < 0)
 		die(l->file, 0, "the filter cannot be exported");
@@ -209,6 +293,7 @@ static unsigned export_bpf(struct list *l, struct sock_filter *out)
 	fclose(t);
 	if (n == 0 || n == MAX_INSNS)
 		die(l->file, 0, "the filter has no or too many instructions");
+	replace_stand_ins(l, out, (unsigned)n);
 	return (unsigned)n;
 }
 
@@ -243,15 +328,64 @@ static void emit(struct list *l, FILE *h, FILE *text)
 		fprintf(text, " %s", l->call_names[i]);
 	fprintf(text, "\n");
 	fflush(text);
-	if (seccomp_export_pfc(l->ctx, fileno(text)) < 0)
+	if (!l->allows && seccomp_export_pfc(l->ctx, fileno(text)) < 0)
 		die(l->file, 0, "the filter cannot be listed");
 	fprintf(text, "\n");
 }
 
+/* Calls newer than the build host's libseccomp; the same numbers on every architecture. */
+static const char *newer_name(int nr)
+{
+	static const char *const names[] = {
+		"set_mempolicy_home_node", "cachestat", "fchmodat2", "map_shadow_stack", "futex_wake", "futex_wait",
+		"futex_requeue", "statmount", "listmount", "lsm_get_self_attr", "lsm_set_self_attr",
+		"lsm_list_modules", "mseal", "setxattrat", "getxattrat", "listxattrat", "removexattrat",
+		"open_tree_attr", "file_getattr", "file_setattr",
+	};
+	return nr >= 450 && nr < 450 + (int)(sizeof names / sizeof names[0]) ? names[nr - 450] : NULL;
+}
+
+static void emit_names(FILE *h, const char *array, uint32_t of)
+{
+	fprintf(h, "static const char *const %s[%d] = {\n", array, NAMES_MAX);
+	for (int nr = 0; nr < NAMES_MAX; nr++) {
+		char *known = seccomp_syscall_resolve_num_arch(of, nr);
+		const char *name = known ? known : newer_name(nr);
+		if (name)
+			fprintf(h, "\t[%d] = \"%s\",\n", nr, name);
+		free(known);
+	}
+	fprintf(h, "};\n");
+}
+
+static int names(const char *file)
+{
+	FILE *h = fopen(file, "w");
+	if (!h)
+		die(file, 0, strerror(errno));
+	fprintf(h, "/* Made by sandbox/wall/bpf_gen.c. */\n#pragma once\n");
+	emit_names(h, "names_x86_64", SCMP_ARCH_X86_64);
+	emit_names(h, "names_i386", SCMP_ARCH_X86);
+	emit_names(h, "names_arm64", SCMP_ARCH_AARCH64);
+	return fclose(h) != 0;
+}
+
 int main(int argc, char **argv)
 {
+	if (argc == 3 && !strcmp(argv[1], "--names"))
+		return names(argv[2]);
+	arch = SCMP_ARCH_X86_64;
+	if (argc > 1 && !strcmp(argv[1], "--arm64")) {
+		arch = SCMP_ARCH_AARCH64;
+		argc--;
+		argv++;
+	}
+	if (seccomp_arch_native() != SCMP_ARCH_X86_64) {
+		fprintf(stderr, "bpf_gen: the lists are written with the numbers of x86-64: build there\n");
+		return 1;
+	}
 	if (argc < 4) {
-		fprintf(stderr, "usage: bpf_gen HEADER LISTING NAME=FILE...\n");
+		fprintf(stderr, "usage: bpf_gen [--arm64] HEADER LISTING NAME=FILE...\n");
 		return 2;
 	}
 	/* Actions are those of the machines the filters will run on, not of the build host's kernel. */

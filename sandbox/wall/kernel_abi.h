@@ -21,6 +21,9 @@
 #ifndef SYS_clone3
 #define SYS_clone3 435 /* 5.3 */
 #endif
+#ifndef SYS_pidfd_getfd
+#define SYS_pidfd_getfd 438 /* 5.6 */
+#endif
 #ifndef SYS_close_range
 #define SYS_close_range 436 /* 5.9 */
 #endif
@@ -112,5 +115,23 @@ struct kabi_clone_args {
 
 #define KABI_SECCOMP_SET_MODE_FILTER 1
 #define KABI_SECCOMP_FILTER_FLAG_TSYNC 1
+#define KABI_SECCOMP_FILTER_FLAG_NEW_LISTENER 8  /* 5.0 */
+#define KABI_SECCOMP_FILTER_FLAG_TSYNC_ESRCH 16  /* 5.7: with TSYNC and a listener, or the call is EINVAL */
+
+/* --- user notification (5.0): only these two, never an answer ------------------------------------------- */
+struct kabi_seccomp_data {
+	int32_t nr;
+	uint32_t arch;
+	uint64_t instruction_pointer;
+	uint64_t args[6];
+};
+struct kabi_seccomp_notif {
+	uint64_t id;
+	uint32_t pid; /* the thread, in the reader's pid namespace */
+	uint32_t flags;
+	struct kabi_seccomp_data data;
+};
+#define KABI_NOTIF_RECV 0xc0502100UL
+#define KABI_NOTIF_ID_VALID 0x40082102UL
 
 #endif

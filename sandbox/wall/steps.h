@@ -61,5 +61,8 @@ int step_ids_zero(void);                     /* gids, then uids, to 0 of the own
 
 /* --- seccomp.c ---------------------------------------------------------------------------------------------- */
 int step_seccomp(const struct sock_filter *insns, size_t n, unsigned flags);
+/* The same for all threads, with a listener for what it refuses: its descriptor, or -errno (-EBUSY: another
+ * listener stands around this process). */
+int step_seccomp_listener(const struct sock_filter *insns, size_t n);
 
 #endif

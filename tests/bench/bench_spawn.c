@@ -46,6 +46,7 @@ static int by_value(const void *a, const void *b)
 struct bench {
 	struct jail *jail;
 	int proc_fd;
+	bool use_template;
 	struct worker_order order;
 };
 
@@ -68,6 +69,8 @@ static int set_up(struct bench *b, const char *bin, unsigned threads, struct err
 	int rc = jailer_start(&c, &b->jail, e);
 	if (rc == ERR_OK)
 		rc = memfd_program(file, &program, &bytes, e);
+	if (rc == ERR_OK && b->use_template)
+		rc = jailer_template(b->jail, program, e);
 	if (rc == ERR_OK)
 		rc = memfd_model_new(&model, e);
 	if (rc == ERR_OK && ftruncate(model, MODEL_BYTES) < 0)
@@ -124,7 +127,7 @@ int main(int argc, char **argv)
 	const char *bin = argc > 1 ? argv[1] : "build/release/bin";
 	unsigned rounds = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 150;
 	unsigned threads = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : 1;
-	struct bench b = { 0 };
+	struct bench b = { .use_template = argc <= 4 };
 	struct err e = { 0 };
 	double p10[N_SERIES], median[N_SERIES];
 	if (rounds < 10 || rounds > ROUNDS_MAX || threads < 1)

@@ -16,6 +16,7 @@
 #include "sandbox/inside/start.h"
 #include "sandbox/inside/sys.h"
 #include "sandbox/outside/attempt.h"
+#include "sandbox/outside/template.h"
 #include "sandbox/wall/kernel_abi.h"
 #include "sandbox/wall/steps.h"
 
@@ -27,6 +28,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define CHANNEL 3
@@ -38,7 +40,7 @@ const char *level_name(enum level l) { (void)l; return "attack"; }
 void fp_env_set(void);
 void fp_env_set(void) {}
 
-static uint8_t zeros[6][ZEROS_BYTES];
+static uint8_t zeros[6][ZEROS_BYTES] __attribute__((aligned(4096)));
 
 /* --- the instruction ---------------------------------------------------------------------------------------- */
 
@@ -91,7 +93,7 @@ static void in_thread(void *arg, uint32_t task, unsigned thread)
 {
 	(void)arg;
 	if (task == 0 && thread == 0) /* keep the first thread busy until the other has tried */
-		for (volatile long i = 0; i < 2000000000L; i++)
+		for (volatile long i = 0; i < 100000000L; i++)
 			;
 	else
 		shared_ret = attempt_call(shared, shared_blob);
@@ -186,10 +188,36 @@ static long do_i386_segment(void)
 	return 0;
 }
 
+/* The memory of another process (2: there is none in a namespace of its own), for real: with a length. */
+static long vm_copy(long nr)
+{
+	struct { void *at; size_t n; } mine = { zeros[0], 16 }, theirs = { (void *)0x1000, 16 };
+	const long a[6] = { 2, (long)&mine, 1, (long)&theirs, 1, 0 };
+	return call_native(nr, a);
+}
+static long do_vm_read(void) { return vm_copy(SYS_process_vm_readv); }
+static long do_vm_write(void) { return vm_copy(SYS_process_vm_writev); }
+
+/* The channel itself, as a descriptor: a cycle in the broker's queue. */
+static long do_send_fd(void)
+{
+	union { struct cmsghdr h; char room[CMSG_SPACE(sizeof(int))]; } ctl = { 0 };
+	struct iovec v = { zeros[0], 1 };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = &ctl, .msg_controllen = sizeof ctl };
+	const int fd = CHANNEL;
+	const long a[6] = { CHANNEL, (long)&m, 0 };
+	ctl.h.cmsg_level = SOL_SOCKET;
+	ctl.h.cmsg_type = SCM_RIGHTS;
+	ctl.h.cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(&ctl.h), &fd, sizeof fd);
+	return call_native(SYS_sendmsg, a);
+}
+
 static const struct {
 	const char *name;
 	long (*fn)(void);
 } named[] = {
+	{ "vm-read", do_vm_read },         { "vm-write", do_vm_write },      { "send-fd", do_send_fd },
 	{ "thread", do_thread },           { "vsyscall", do_vsyscall_call }, { "vsyscall-read", do_vsyscall_read },
 	{ "write-model", do_write_model }, { "write-text", do_write_text },  { "run-data", do_run_arena },
 	{ "spin", do_spin },               { "silence", do_silence },        { "flood", do_flood },
@@ -238,9 +266,30 @@ static void filter(unsigned flags)
 		sys_exit_group(3);
 }
 
+/* A true listener, of a filter that allows everything or of the true one. */
+static void bring_listener(const struct sock_filter *f, size_t n)
+{
+	uint8_t frame[FRAME_HEADER_BYTES + FIXED_BYTES] = { 0 };
+	union { struct cmsghdr h; char room[CMSG_SPACE(sizeof(int))]; } ctl = { 0 };
+	struct iovec v = { frame, sizeof frame };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = &ctl, .msg_controllen = sizeof ctl };
+	int fd = step_seccomp_listener(f, n);
+	frame_header_put(frame, &(struct frame_header){ .kind = MSG_LISTENER, .length = FIXED_BYTES });
+	ctl.h.cmsg_level = SOL_SOCKET;
+	ctl.h.cmsg_type = SCM_RIGHTS;
+	ctl.h.cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(&ctl.h), &fd, sizeof fd);
+	if (fd < 0 || syscall(SYS_sendmsg, CHANNEL, &m, 0) != (long)sizeof frame)
+		sys_exit_group(3);
+}
+
+static void true_listener(void) { bring_listener(filter_worker_report, FILTER_WORKER_REPORT_INSNS); }
+
 static void lie_nothing(void) { claim(); do_silence(); }
 static void lie_no_filter(void)
 {
+	static const struct sock_filter all[] = { BPF_STMT(BPF_RET | BPF_K, 0x7fff0000U) };
+	bring_listener(all, 1); /* a filter that counts as one and stops nothing */
 	if (step_dumpable(0) < 0 || step_close_from(4) < 0)
 		sys_exit_group(3);
 	claim();
@@ -267,14 +316,55 @@ static void lie_more_threads(void)
 	claim();
 	do_silence();
 }
-static void lie_keeps_fd(void) /* the model's descriptor stays open */
+static void door(void)
 {
-	filter(KABI_SECCOMP_FILTER_FLAG_TSYNC);
+	if (step_seccomp(filter_worker_door, FILTER_WORKER_DOOR_INSNS, KABI_SECCOMP_FILTER_FLAG_TSYNC) < 0)
+		sys_exit_group(3);
+}
+static void lie_keeps_fd(void) /* the model's descriptor and the listener stay open */
+{
+	true_listener();
+	door();
 	claim();
 	do_silence();
 }
 static void lie_two_filters(void)
 {
+	true_listener();
+	door();
+	filter(0);
+	claim();
+	do_silence();
+}
+static void lie_no_listener(void) /* locked, but nobody would hear of a refused call */
+{
+	filter(0);
+	filter(0);
+	claim();
+	do_silence();
+}
+static void lie_open_door(void) /* the calls that handing over the listener needs stay allowed */
+{
+	true_listener();
+	if (step_close_between(4, ~0U) < 0 || step_close_between(0, 2) < 0)
+		sys_exit_group(3);
+	claim();
+	do_silence();
+}
+static void lie_false_listener(void) /* the model's descriptor in the listener's place */
+{
+	uint8_t frame[FRAME_HEADER_BYTES + FIXED_BYTES] = { 0 };
+	union { struct cmsghdr h; char room[CMSG_SPACE(sizeof(int))]; } ctl = { 0 };
+	struct iovec v = { frame, sizeof frame };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = &ctl, .msg_controllen = sizeof ctl };
+	const int fd = 4;
+	frame_header_put(frame, &(struct frame_header){ .kind = MSG_LISTENER, .length = FIXED_BYTES });
+	ctl.h.cmsg_level = SOL_SOCKET;
+	ctl.h.cmsg_type = SCM_RIGHTS;
+	ctl.h.cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(&ctl.h), &fd, sizeof fd);
+	if (syscall(SYS_sendmsg, CHANNEL, &m, 0) != (long)sizeof frame)
+		sys_exit_group(3);
 	filter(0);
 	filter(0);
 	claim();
@@ -282,9 +372,10 @@ static void lie_two_filters(void)
 }
 static void lie_less(void) /* all that can be proved stands; the rest is not even claimed */
 {
-	if (step_close_from(4) < 0)
+	true_listener();
+	if (step_close_between(4, ~0U) < 0 || step_close_between(0, 2) < 0)
 		sys_exit_group(3);
-	filter(0);
+	door();
 	claim_layers(0);
 	do_silence();
 }
@@ -303,11 +394,14 @@ static const struct {
 	{ "lie-other-thread", lie_other_thread }, { "lie-more-threads", lie_more_threads },
 	{ "lie-keeps-fd", lie_keeps_fd },         { "lie-two-filters", lie_two_filters },
 	{ "lie-other-word", lie_other_word },     { "lie-less", lie_less },
+	{ "lie-no-listener", lie_no_listener },   { "lie-open-door", lie_open_door },
+	{ "lie-false-listener", lie_false_listener },
 };
 
 /* What stands around this process before it locks itself: the layers that cannot be seen from outside.
  * Answered after the lock. Needs the test jailer's --open-start, or the start filter answers instead. */
 static long seen;
+static bool has_seen;
 
 static void look_around(void)
 {
@@ -328,7 +422,10 @@ static void lie(void)
 	for (size_t i = 0; t->kind == ATTEMPT_NAMED && i < sizeof liars / sizeof liars[0]; i++)
 		if (!strcmp(name, liars[i].name))
 			liars[i].fn();
-	if (t->kind == ATTEMPT_NAMED && !strcmp(name, "look-around"))
+	has_seen = t->kind == ATTEMPT_EARLY || (t->kind == ATTEMPT_NAMED && !strcmp(name, "look-around"));
+	if (t->kind == ATTEMPT_EARLY)
+		seen = attempt_call(t, (const uint8_t *)t);
+	else if (has_seen)
 		look_around();
 	munmap((void *)(uintptr_t)t, ATTEMPT_BLOB_BYTES);
 }
@@ -339,6 +436,7 @@ int main(int argc, char **argv)
 	struct attempt_result result = { .magic = ATTEMPT_RETURNED };
 	char go;
 	(void)argc;
+	argv = template_serve(argv, NULL);
 	lie();
 	start_or_die(&st, argv);
 	if (sys_read_exact(CHANNEL, &go, 1) != 1)
@@ -346,7 +444,7 @@ int main(int argc, char **argv)
 	shared = (const struct attempt *)(const void *)st.model;
 	shared_blob = st.model;
 	shared_pool = st.pool;
-	result.ret = seen ? seen : shared->kind == ATTEMPT_NAMED ? run_named((const char *)st.model + sizeof *shared)
+	result.ret = has_seen ? seen : shared->kind == ATTEMPT_NAMED ? run_named((const char *)st.model + sizeof *shared)
 	                                           : attempt_call(shared, st.model);
 	sys_write_exact(CHANNEL, &result, sizeof result);
 	sys_exit_group(0);

@@ -4,8 +4,11 @@
  * refuses every program that does not carry the mark of the attack program at its end, so it can never
  * start a worker with a model of somebody. It is not installed.
  *
- *   jailer_test [--fault STEP ERRNO] [--without LAYERS] [--landlock ABI] [--refuse NR] [--open-start] [UID GID]
+ *   jailer_test [--fault STEP ERRNO] [--without LAYERS] [--skip LAYERS] [--landlock ABI] [--refuse NR]
+ *               [--open-start] [UID GID]
  *
+ * --without: the kernel says no to these layers. --skip: they are not even tried, optional or not; for the
+ * filters that takes fumehood-attack-open, whose start leaves them out too.
  * --open-start: in the start filter's place a filter that allows everything (the jailer's own holds on).
  * STEP, NR and LAYERS are numbers (LAYERS a mask, hexadecimal). NR is a system call that answers EPERM in
  * the program: so the steps of start.c are made to fail.
@@ -13,7 +16,8 @@
  * Side: tests. Trusts: its command line. Owns: the wished refusals.
  */
 #include "sandbox/outside/jail.h"
-
+#include "sandbox/outside/template.h"
+#include "sandbox/wall/kernel_abi.h"
 #include "sandbox/wall/steps.h"
 
 #include "filters_test.h"
@@ -29,7 +33,7 @@
 
 static uint32_t fault_step;
 static int fault_errno;
-static uint64_t without;
+static uint64_t without, skip;
 static int landlock_cap = 99;
 static uint32_t refused_call = ~0u;
 static bool open_start;
@@ -51,6 +55,9 @@ void jail_test_args(int *argc, char ***argv)
 		} else if (!strcmp(a[at], "--without")) {
 			without = strtoull(a[at + 1], NULL, 16);
 			at += 2;
+		} else if (!strcmp(a[at], "--skip")) {
+			skip = strtoull(a[at + 1], NULL, 16);
+			at += 2;
 		} else if (!strcmp(a[at], "--landlock")) {
 			landlock_cap = (int)strtol(a[at + 1], NULL, 10);
 			at += 2;
@@ -70,7 +77,45 @@ int jail_test_fault(uint32_t step)
 	uint64_t layers = jail_step_layers(step);
 	if (fault_step && step == fault_step)
 		return -fault_errno;
+	if (step == STEP_ONCE_USER_NS && (skip & LAYER_BIT(USER_NS)))
+		return -EPERM;
 	return layers && !(layers & ~without) ? -EINVAL : 0;
+}
+
+/* Steps that have no layer of their own but serve only one. */
+static const struct { uint32_t step; uint64_t layer; } serve[] = {
+	{ STEP_CAP_BOUNDING, LAYER_BIT(CAPABILITIES) },     { STEP_SECUREBITS, LAYER_BIT(CAPABILITIES) },
+	{ STEP_ONCE_NO_NEW_PRIVS, LAYER_BIT(NO_NEW_PRIVS) }, { STEP_ONCE_SECCOMP, LAYER_BIT(SECCOMP) },
+};
+
+bool jail_test_skips(uint32_t step)
+{
+	uint64_t layers = jail_step_layers(step);
+	for (unsigned i = 0; i < sizeof serve / sizeof serve[0]; i++)
+		if (serve[i].step == step)
+			layers = serve[i].layer;
+	/* These do more than set a layer. */
+	if (step == STEP_CLONE || step == STEP_ONCE_USER_NS || step == STEP_FDS)
+		return false;
+	return layers && !(layers & ~skip);
+}
+
+uint64_t jail_test_flags(void)
+{
+	return (skip & (LAYER_BIT(DUMPABLE) | LAYER_BIT(MSEAL) | LAYER_BIT(SECCOMP))) << START_SKIP_SHIFT;
+}
+
+uint64_t jail_test_clone(uint64_t flags)
+{
+	static const struct { uint64_t layer, flag; } rows[] = {
+		{ LAYER_BIT(PID_NS), KABI_CLONE_NEWPID }, { LAYER_BIT(IPC_NS), KABI_CLONE_NEWIPC },
+		{ LAYER_BIT(UTS_NS), KABI_CLONE_NEWUTS }, { LAYER_BIT(TIME_NS), KABI_CLONE_NEWTIME },
+		{ LAYER_BIT(CGROUP_NS), KABI_CLONE_NEWCGROUP },
+	};
+	for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		if (skip & rows[i].layer)
+			flags &= ~rows[i].flag;
+	return flags;
 }
 
 int jail_test_landlock(int abi)

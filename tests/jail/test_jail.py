@@ -31,7 +31,7 @@ def place():
     """A copy of the programs that an ordinary user may read: the checkout need not be."""
     d = tempfile.mkdtemp(prefix="fumehood-jail-")
     for sub, names in (("bin", ["fumehood-jailer", "fumehood-attack"]),
-                       ("tests", ["jail_run", "fumehood-jailer-test"])):
+                       ("tests", ["jail_run", "jail_try", "env_run", "fumehood-jailer-test", "fumehood-attack-open"])):
         os.mkdir(os.path.join(d, sub))
         for n in names:
             shutil.copy(os.path.join(BUILD, sub, n), os.path.join(d, sub, n))
@@ -43,9 +43,9 @@ def place():
 MODES = ["user"] + (["root", "root-rootless"] if ROOT else [])
 
 
-def command(place, mode, args):
-    prog = [os.path.join(place, "tests/jail_run")]
-    if mode == "root-rootless":
+def command(place, mode, args, program="jail_run"):
+    prog = [os.path.join(place, "tests", program)]
+    if mode == "root-rootless" and program == "jail_run":
         prog.append("--rootless")
     if mode == "user" and ROOT:
         prog = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"] + prog
@@ -117,12 +117,18 @@ test_jailer_args.__test__ = False
 # --- it comes up ------------------------------------------------------------------------------------------
 
 
+WAYS = {"exec": [], "template": ["--template"], "kill": ["--violation-kill"]}
+
+
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("threads", [1, 2, 7])
-def test_locked_and_clean_end(place, mode, threads):
-    r = one(place, mode, "--threads", threads, "--optional", "shipped", "lock")
+def test_locked_and_clean_end(place, mode, threads, way):
+    r = one(place, mode, *WAYS[way], "--threads", threads, "--optional", "shipped", "lock")
     assert r["verdict"] == "clean" and r["end"] == "exited" and r["exit"] == 0, r
-    assert r["fds_listed"] == (mode != "root")
+    # A fork's memory belongs to the template's namespace: its list is root's to read, so the jailer looks.
+    listed = mode == "root-rootless" or (mode == "user" and way != "template")
+    assert r["fds"] == ("listed" if listed else "probed"), r
     missing = [] if r["missing"] == "none" else r["missing"].split(",")
     assert set(missing) <= set(SHIPPED), r
     assert set(r["layers"].split(",")) | set(missing) == set(LAYERS)
@@ -130,8 +136,9 @@ def test_locked_and_clean_end(place, mode, threads):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_behind_the_brokers_wall(place, mode):
-    for r in run(place, mode, "--walled", "--optional", "shipped", "lock", "39"):
-        assert r["verdict"] == ("clean" if r["attempt"] == "lock" else "refused-call"), r
+    for way in WAYS.values():
+        for r in run(place, mode, "--walled", *way, "--optional", "shipped", "lock", "39"):
+            assert r["verdict"] == ("clean" if r["attempt"] == "lock" else "refused-call"), r
 
 
 def test_jailer_is_small_and_static():
@@ -156,31 +163,201 @@ def numbers():
 
 
 def attempts():
-    nr, rows = numbers(), []
+    rows = []
     for line in open(os.path.join(HERE, "attempts.txt")):
         if line.startswith("#") or not line.strip():
             continue
-        name, end, what, _why = [c.strip() for c in line.split("|", 3)]
-        words = what.split()
-        at = 1 if words[0] == "thread" else 0
-        words[at] = nr.get(words[at], words[at])
-        rows.append((name, end, " ".join(words)))
+        name, end, dangerous, what, _why = [c.strip() for c in line.split("|", 4)]
+        assert end in ("rep", "sys", "segv") and dangerous in ("y", "-"), line
+        rows.append((name, end, dangerous == "y", what))
     return rows
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_every_attempt_ends_killed(place, mode):
+def tried(place, mode, *args, rows=None):
+    """Each row of the table through jail_try, in one jail."""
+    rows = rows or attempts()
+    p = subprocess.run(command(place, mode, list(args) + ["--batch"], "jail_try"), capture_output=True, text=True,
+                       input="".join(r[3] + "\n" for r in rows), timeout=100)
+    assert p.returncode == 0, (p.returncode, p.stderr)
+    got = [json.loads(line) for line in p.stdout.splitlines()]
+    assert len(got) == len(rows)
+    return got
+
+
+ENDS_AS = {"rep": ("reported", 9), "sys": ("killed", 31), "segv": ("killed", 11)}
+
+
+def check_refused(rows, got, ends_as=lambda row: ENDS_AS[row[1]]):
+    wrong = [(row, r) for row, r in zip(rows, got) if (r["end"], r["signal"]) != ends_as(row)]
+    assert not wrong, wrong
+
+
+@pytest.mark.parametrize("mode", MODES[:2])
+@pytest.mark.parametrize("how", [[], ["--exec"]])
+def test_every_attempt_is_refused(place, mode, how):
     rows = attempts()
     assert len(rows) >= 165 and len({r[0] for r in rows}) == len(rows)
-    got = run(place, mode, "--optional", "shipped", stdin="".join(r[2] + "\n" for r in rows))
-    assert len(got) == len(rows)
-    wrong = []
-    for (name, end, what), r in zip(rows, got):
-        want = ("killed", "refused-call", 31) if end == "sys" else ("killed", "crash", 11)
-        if (r.get("end"), r.get("verdict"), r.get("signal")) != want:
-            wrong.append((name, what, r))
-    assert not wrong, wrong
-    print(f"attempts: {len(rows)} of {len(rows)} refused ({mode})")
+    got = tried(place, mode, *how)
+    check_refused(rows, got)
+    if not how:
+        n = sum(r[2] for r in rows)
+        print(f"attempts ({mode}): {len(rows)} of {len(rows)} refused, {n} of {n} dangerous ones")
+
+
+def test_every_attempt_is_killed_without_reports(place):
+    rows = attempts()
+    got = tried(place, MODES[-1], "--tier", "kill")
+    check_refused(rows, got, lambda row: ENDS_AS["sys" if row[1] == "rep" else row[1]])
+
+
+def is_refused(r):
+    """What a worker without filters got: an error, or its end by the processor or the kernel."""
+    return (r["end"] == "returned" and r["errno"] != 0) or (r["end"] == "killed" and r["signal"] in (11, 31))
+
+
+def test_two_layers_behind_the_dangerous_ones(place):
+    """The other layers alone, all filters left out by the test jailer."""
+    rows = attempts()
+    got = tried(place, MODES[-1], "--without", "seccomp")
+    assert all("seccomp" not in r["layers"] and "seccomp_start" not in r["layers"] for r in got)
+    refused = [is_refused(r) for r in got]
+    dangerous = [ok for row, ok in zip(rows, refused) if row[2]]
+    share = sum(dangerous) / len(dangerous)
+    alone = [row[0] for row, ok in zip(rows, refused) if row[2] and not ok]
+    print(f"without seccomp: {sum(refused)} of {len(rows)} still refused ({sum(refused) / len(rows):.0%}); of the "
+          f"dangerous {sum(dangerous)} of {len(dangerous)} ({share:.0%}); stopped by seccomp alone: {' '.join(alone)}")
+    assert share >= 0.85
+
+
+def test_container_tier_attempts(place):
+    """No namespaces, as in a container: the filter, Landlock and the missing descriptors are all there is."""
+    rows = attempts()
+    got = tried(place, MODES[0], "--tier", "container")
+    # What the container's own profile refuses with an errno is neither executed nor reported: of two filters
+    # the stricter answer wins. violation=kill is stricter than both.
+    by_profile = [(r["end"], r["errno"]) in (("returned", 1), ("returned", 38)) for r in got]
+    check_refused([row for row, p in zip(rows, by_profile) if not p], [r for r, p in zip(got, by_profile) if not p])
+    names = {row[3].split()[0] for row, p in zip(rows, by_profile) if p}
+    assert names <= {"mount", "umount2", "pivot_root", "unshare", "setns", "keyctl", "add_key", "request_key", "bpf",
+                     "userfaultfd", "io_uring_setup", "io_uring_enter", "socket", "clone3", "perf_event_open",
+                     "pidfd_getfd", "vm-read", "vm-write", "clone"}, names
+    print(f"container: {len(rows)} of {len(rows)} refused, {sum(by_profile)} of them by the container's own profile")
+    assert all("user_ns" not in r["layers"] and "seccomp" in r["layers"] for r in got)
+
+
+START_ANSWERS = ["openat -100 @/etc/passwd 0", "open @/etc/passwd 0", "socket 2 1 0", "fork", "brk 0", "getrandom &8 8 0",
+                 "set_tid_address &8", "set_robust_list &24 24", "rseq &32 32 0 0", "readlinkat -100 @/ &8 8",
+                 "clock_gettime 1 &16", "execve @/bin/true 0 0", "clone 17 0 0 0 0", "mmap 0 4096 7 34 -1 0",
+                 "mprotect &4096 4096 5", "kill 2 9", "ptrace 16 2 0 0", "unshare 0x10000000", "sendmsg 4 &56 0",
+                 "futex &4 9 0 0 0 -1", "write 1 @x 1"]
+
+
+def test_the_start_list_answers_enosys(place):
+    rows = [(a, None, None, a) for a in START_ANSWERS]
+    for row, r in zip(rows, tried(place, MODES[-1], "--tier", "startup", "--exec", rows=rows)):
+        assert (r["end"], r["errno"]) == ("returned", 38), (row, r)
+
+
+def try_one(place, *args, status=0):
+    p = subprocess.run([os.path.join(place, "tests/jail_try")] + list(args), capture_output=True, text=True, timeout=20)
+    assert p.returncode == status, (args, p.returncode, p.stdout, p.stderr)
+    return json.loads(p.stdout) if status == 0 else None
+
+
+def test_jail_try(place):
+    r = try_one(place, "257", "-100", "@/etc/passwd", "0")
+    assert set(r) == {"nr", "name", "abi", "tier", "end", "ret", "errno", "signal", "layers"}
+    assert (r["nr"], r["name"], r["abi"], r["tier"], r["end"]) == (257, "openat", "x86-64", "strict", "reported")
+    assert "seccomp" in r["layers"] and "landlock_fs" in r["layers"]
+    r = try_one(place, "--abi", "i386", "20")
+    assert (r["name"], r["abi"], r["end"], r["signal"]) == ("getpid", "i386", "killed", 31)
+    r = try_one(place, "--abi", "x32", "39")
+    assert (r["abi"], r["end"], r["signal"]) == ("x32", "killed", 31)
+    r = try_one(place, "231", "7")
+    assert r["end"] == "exited"
+    r = try_one(place, "0", "3", "&8", "8")
+    assert r["end"] == "blocked"
+    r = try_one(place, "202", "&4", "129", "1")
+    assert (r["end"], r["ret"], r["errno"]) == ("returned", 0, 0)
+    r = try_one(place, "--without", "seccomp", "--without", "limits_closed", "2", "@/etc/passwd", "0")
+    assert (r["end"], r["ret"], r["errno"]) == ("returned", -1, 2), "Landlock and an empty root are left"
+    r = try_one(place, "--without", "mdwe", "--without", "seccomp", "9", "0", "4096", "7", "34", "-1", "0")
+    assert r["end"] == "returned" and r["errno"] == 0 and "mdwe" not in r["layers"]
+    for usage in ([], ["--tier", "none", "1"], ["--abi", "arm", "1"], ["--without", "nothing", "1"], ["nonsense?"],
+                  ["1", "2", "3", "4", "5", "6", "7", "8", "9"], ["--batch", "1"]):
+        try_one(place, *usage, status=2) if usage != ["nonsense?"] else None
+
+
+LAYER_OFF = [("mdwe", "mmap 0 4096 7 34 -1 0", True), ("limits_closed", "dup 3", True), ("pid_ns", "getppid", None),
+             ("max_user_namespaces", "unshare 0x10000000", True), ("dumpable", "prctl 3", None)]
+
+
+@pytest.mark.parametrize("layer,what,allows", LAYER_OFF)
+def test_a_layer_left_out_is_missed(place, layer, what, allows):
+    """With the filters out too: what this layer alone stops works when it is left out, and not when it stands."""
+    rows = [(what, None, None, what)]
+    with_it = tried(place, MODES[-1], "--without", "seccomp", rows=rows)[0]
+    without = tried(place, MODES[-1], "--without", "seccomp", "--without", layer, rows=rows)[0]
+    assert layer in with_it["layers"] and layer not in without["layers"]
+    if allows:
+        assert with_it["errno"] != 0 and without["errno"] == 0, (with_it, without)
+    else:
+        assert with_it["ret"] != without["ret"], (with_it, without)
+
+
+def test_the_shipped_jailer_leaves_nothing_out(place):
+    """The program whose start leaves layers out, under the shipped jailer: locked like any other."""
+    r = one(place, MODES[-1], "--program", os.path.join(place, "tests/fumehood-attack-open"), "--optional", "shipped", "39")
+    assert r["end"] == "reported" and r["missing"] == "none" or set(r["missing"].split(",")) <= set(SHIPPED), r
+
+
+# --- reports ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("way", ["exec", "template"])
+def test_a_report_says_what_was_tried(place, mode, way):
+    times = []
+    for _ in range(5):
+        r = one(place, mode, *WAYS[way], "--optional", "shipped", "257 -100 @/etc/passwd 0x80000 0x1a4 7 -9")
+        assert (r["end"], r["call"], r["nr"], r["verdict"]) == ("reported", "openat", 257, "refused-call"), r
+        m = re.match(r"openat\(0x([0-9a-f]+), 0x[0-9a-f]+, 0x80000, 0x1a4, 0x7, 0xfffffffffffffff7\), call 257 of x86-64, "
+                     r"at \+0x([0-9a-f]+), thread (\d+)$", r["report"])
+        assert m and int(m.group(1), 16) & 0xFFFFFFFF == 0xFFFFFF9C, r
+        times.append(r["report_us"])
+    assert min(times) < 1000, times
+    print(f"report: {min(times)} us after the word to go ({mode}, {way})")
+
+
+def test_the_offset_names_the_instruction(place):
+    """The two bytes at the reported offset of the program file are `syscall`."""
+    r = one(place, MODES[-1], "--optional", "shipped", "39")
+    at = int(re.search(r"at \+0x([0-9a-f]+)", r["report"]).group(1), 16)
+    headers = subprocess.run(["readelf", "-lW", os.path.join(place, "bin/fumehood-attack")], capture_output=True,
+                             text=True, check=True).stdout
+    for off, vaddr, size in re.findall(r"LOAD\s+0x(\w+) 0x(\w+) 0x\w+ 0x(\w+)", headers):
+        off, vaddr, size = int(off, 16), int(vaddr, 16), int(size, 16)
+        if vaddr <= at < vaddr + size:
+            with open(os.path.join(place, "bin/fumehood-attack"), "rb") as f:
+                f.seek(off + at - vaddr)
+                assert f.read(2) == b"\x0f\x05"
+            return
+    assert False, "outside the program"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_report_from_another_thread(place, mode):
+    r = one(place, mode, "--optional", "shipped", "thread 2 @/etc/passwd 0")
+    assert r["end"] == "reported" and r["call"] == "open", r
+
+
+def test_without_a_broker_the_call_fails_and_is_not_executed(place):
+    """The listener closed: ENOSYS, whatever it was; the broker's death itself ends the worker (below)."""
+    for what in ("39", "2 @/etc/passwd 0", "9 0 4096 7 34 -1 0", "57"):
+        r = one(place, MODES[-1], "--optional", "shipped", "--drop-listener", what)
+        assert r["end"] == "returned" and r["ret"] == -38, r
+    r = one(place, MODES[-1], "--optional", "shipped", "--drop-listener", "46 3 &56 0")
+    assert (r["end"], r["signal"]) == ("killed", 31), r
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -198,6 +375,7 @@ def test_attempts_of_demo_and_doctor(place):
     names = table()["attempts"]
     assert {"open", "socket", "exec"} <= set(names)
     for r in run(place, MODES[-1], "--optional", "shipped", "--deadline", 150, *["=" + n for n in names]):
+        assert (r["end"] == "reported") == (r["verdict"] == "refused-call" and r["attempt"] not in ("=send-fd", "=int80", "=x32")), r
         want = {"=spin": "deadline", "=crash": "crash"}.get(r["attempt"], "refused-call")
         assert r["verdict"] == want, r
 
@@ -222,12 +400,12 @@ def test_cpu_limit_is_the_last_resort(place):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("lie", ["lie-nothing", "lie-no-filter", "lie-other-thread", "lie-more-threads",
-                                 "lie-two-filters", "lie-other-word", "lie-keeps-fd", "lie-less"])
+                                 "lie-two-filters", "lie-other-word", "lie-keeps-fd", "lie-less", "lie-no-listener",
+                                 "lie-open-door", "lie-false-listener"])
 def test_liars_are_ended(place, mode, lie):
     r = one(place, mode, "--optional", "shipped", "--threads", 2 if lie == "lie-other-thread" else 1, lie)
-    if lie == "lie-keeps-fd" and mode == "root":
-        assert r["fds_listed"] is False  # the list is closed to the broker there, and the record says so
-        return
+    if lie == "lie-keeps-fd":
+        assert "other descriptors" in r["text"], r
     assert r["end"] == "refused" and r["error"] in ("wall", "protocol", "worker-crash"), r
     if lie == "lie-less":
         assert "lacks dumpable" in r["text"], r
@@ -238,15 +416,39 @@ def test_liars_are_ended(place, mode, lie):
 INJECTED = [(n, sym, name, layers) for n, sym, name, layers in STEPS if n and not sym.startswith("START_")]
 
 
+def traces():
+    """What a spawn could leave on the machine beside processes: mounts, control groups, memory files."""
+    mounts = len(open("/proc/self/mountinfo").read().splitlines())
+    groups = sum(len(dirs) for _, dirs, _ in os.walk("/sys/fs/cgroup"))
+    files = set()
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            fds = os.listdir(f"/proc/{pid}/fd")
+        except OSError:
+            continue
+        for fd in fds:
+            try:
+                to = os.readlink(f"/proc/{pid}/fd/{fd}")
+            except OSError:
+                continue
+            if "memfd:fumehood" in to and b"jail_run" in open(f"/proc/{pid}/comm", "rb").read():
+                files.add((pid, to))
+    return mounts, groups, files
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_each_step_made_to_fail_refuses(place, mode):
+    before = traces()
     for n, sym, name, layers in INJECTED:
         args = test_jailer_args(place, "--fault", n, 1)
         status = 3 if sym.startswith("ONCE") and not layers else 0  # 3: no jailer at all
         optional = [] if layers and set_of(layers) <= set(SHIPPED) else ["--optional", "shipped"]
+        if sym == "TEMPLATE":
+            optional, status = optional + ["--template"], 3
         r = one(place, mode, *args, *optional, "lock", status=status)
         assert r["end"] == "refused" and r["error"] == "wall", (sym, r)
         assert f"'{name}'" in r["text"] and "Operation not permitted" in r["text"], (sym, r)
+    assert traces() == before
 
 
 def set_of(layers):
@@ -255,7 +457,7 @@ def set_of(layers):
 
 # A call that the program itself needs, refused to it: steps after exec.
 START = [("read", "START_FDS"), ("prctl", "START_DUMPABLE"), ("close_range", "START_CLOSE"),
-         ("462", "START_MSEAL"), ("seccomp", "START_SECCOMP"), ("clone", "START_THREADS")]
+         ("462", "START_MSEAL"), ("seccomp", "START_SECCOMP"), ("clone", "START_THREADS"), ("sendmsg", "START_LISTENER")]
 
 
 @pytest.mark.parametrize("call,sym", START)
@@ -281,7 +483,7 @@ def test_each_row_of_the_startup_list_is_needed(place):
     """Without it no worker comes up, except where the row is for later or for speed."""
     later = {"futex", "exit_group"}  # the pool, the end
     wish = {"madvise"}               # huge pages
-    assert len(list(startup_calls())) == 14
+    assert len(list(startup_calls())) == 15
     for name, number in startup_calls():
         r = one(place, MODES[-1], *test_jailer_args(place, "--refuse", number), "--threads", 3, "lock")
         counted = "Seccomp_filters" in r.get("text", "")  # it came up: only the extra filter was noticed
@@ -322,6 +524,72 @@ def test_user_namespaces_off(place):
     refused_by(["unshare", "--user", "--map-root-user", "sh", "-c",
                 f"echo 0 > /proc/sys/user/max_user_namespaces && {place}/tests/jail_run --rootless lock"],
                "set sysctl user.max_user_namespaces")
+
+
+NAMESPACES = ["user_ns", "pid_ns", "net_ns", "ipc_ns", "uts_ns", "cgroup_ns", "time_ns", "mnt_ns", "empty_root", "uid_map",
+              "max_user_namespaces"]
+
+
+def in_env(place, env, mode, *args):
+    """jail_run in an imitated environment; its JSON lines."""
+    cmd = [os.path.join(place, "tests/env_run"), env] + command(place, "root", args)
+    if mode == "user" and ROOT:
+        cmd = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"] + cmd
+    p = subprocess.run(cmd, capture_output=True, text=True, timeout=60)
+    assert p.returncode in (0, 3), (p.returncode, p.stdout, p.stderr)
+    return [json.loads(line) for line in p.stdout.splitlines()]
+
+
+# Environment, user, what is said when nothing is optional, optional layers with which it works (None: never).
+ENVIRONMENTS = [
+    ("docker", "root", "user namespaces are refused", NAMESPACES),
+    ("docker", "user", "user namespaces are refused", NAMESPACES),
+    ("kubernetes", "root", "root without capabilities", None),
+    ("kubernetes", "user", "user namespaces are refused", NAMESPACES),
+    ("userns-off", "root", "set sysctl user.max_user_namespaces", NAMESPACES),
+    ("userns-off", "user", "set sysctl user.max_user_namespaces", NAMESPACES),
+    ("linux-6.1", "root", "Linux 6.3 has it", []),
+    ("linux-6.1", "user", "Linux 6.3 has it", []),
+    ("yama", "root", "Yama's ptrace_scope", None),
+    ("listener", "user", "violation=kill", None),
+]
+
+
+@pytest.mark.parametrize("env,mode,says,optional", ENVIRONMENTS)
+def test_environments(place, env, mode, says, optional):
+    """Each is refused with the reason; with the layers that it lacks named optional it is whole otherwise."""
+    if mode == "root" and not ROOT:
+        pytest.skip("needs root")
+    for way in ([], ["--template"]):
+        r = in_env(place, env, mode, *way, "lock")[0]
+        assert r["end"] == "refused" and r["error"] == "wall" and says in r["text"], r
+        if optional is None:
+            continue
+        got = in_env(place, env, mode, *way, "--optional", mask(SHIPPED + optional), "lock", "39", "thread 2 @/x 0", "write-text")
+        assert [r["end"] for r in got] == ["exited", "reported", "reported", "killed"], got
+        missing = set(got[0]["missing"].split(","))
+        assert set(optional) <= missing <= set(SHIPPED + optional), got[0]
+        assert got[0]["fds"] == "unseen" if optional else got[0]["fds"] in ("listed", "probed"), got[0]
+        if optional:  # one layer less in the list, and it is refused again
+            r = in_env(place, env, mode, *way, "--optional", mask(SHIPPED + optional[1:]), "lock")[0]
+            assert r["end"] == "refused" and says in r["text"], r
+
+
+def test_under_another_listener(place):
+    """A supervisor listens already: violation=kill, and the jail is whole."""
+    got = in_env(place, "listener", "user", "--violation-kill", "--optional", "shipped", "lock", "39")
+    assert [(r["end"], r["signal"]) for r in got] == [("exited", 0), ("killed", 31)], got
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("step,says", [("ONCE_MAP", "apparmor_restrict_unprivileged_userns"),
+                                       ("ONCE_EMPTY_ROOT", "apparmor_restrict_unprivileged_userns")])
+def test_apparmor_restricts_user_namespaces(place, mode, step, says):
+    """There the namespace can be made, but maps (or mounts) in it answer EACCES."""
+    n = next(s[0] for s in STEPS if s[1] == step)
+    r = one(place, mode, *test_jailer_args(place, "--fault", n, 13), "--optional", "shipped", "lock",
+            status=3 if step == "ONCE_MAP" else 0)
+    assert r["end"] == "refused" and says in r["text"], r
 
 
 @pytest.mark.skipif(not ROOT, reason="needs capabilities to lose")
@@ -423,7 +691,7 @@ def spawn_body(arena=4 << 20, model=4096, optional=0, threads=1, slot=0, cpu=0, 
     return struct.pack("<QQQIIIIQQQ", arena, model, optional, threads, slot, cpu, r0, program, *r)
 
 
-BAD_ORDERS = [dict(threads=0), dict(threads=65), dict(slot=65536), dict(r0=1), dict(r=(1, 0)), dict(r=(0, 1)),
+BAD_ORDERS = [dict(threads=0), dict(threads=65), dict(slot=65536), dict(r0=2), dict(r0=1 << 31), dict(r=(1, 0)), dict(r=(0, 1)),
               dict(optional=1 << 62), dict(model=4095), dict(model=0), dict(arena=(1 << 64) - 1)]
 
 
@@ -470,7 +738,7 @@ def workers_of(sid):
             name = open(f"/proc/{pid}/comm").read().strip()
         except OSError:
             continue
-        if pid != sid and name not in ("fumehood-jailer", "jail_run", "setpriv"):
+        if pid != sid and name not in ("fumehood-jailer", "fumehood-tmpl", "jail_run", "setpriv"):
             found.append(pid)
     return found
 

@@ -25,7 +25,7 @@ static const char *const lines[] = {
 	"CapBnd:\t0000000000000000", "CapAmb:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2",
 	"Seccomp_filters:\t3", "Speculation_Store_Bypass:\tvulnerable",
 };
-static const struct proof_expect expect = { 1900007, 1900007, 3, 2 };
+static const struct proof_expect expect = { 1900007, 1900007, 3, 2, false };
 
 /* The status with line `at` replaced (or left out when with is NULL). */
 static int check_with(unsigned at, const char *with)
