@@ -22,12 +22,21 @@ static const struct affine_p *scalar_of(const struct tensor *t, const struct ten
 	return a && a->axis < 0 && s->in[0] == x && a->act.kind == ACT_NONE && !a->act.post ? a : NULL;
 }
 
-/* The unary step of an activation (or, un >= 0, of a function) that makes t. */
-static struct step *act_of(const struct tensor *t, enum act kind)
+/* The unary step of an activation that makes t, with or without a scale and shift behind it. */
+static struct step *act_any(const struct tensor *t, enum act kind)
 {
 	struct step *s = made_by(t, S_UNARY);
 	const struct elem_unary *u = s ? s->p : NULL;
-	return u && u->is_act && u->act.kind == kind && !u->act.post ? s : NULL;
+	return u && u->is_act && u->act.kind == kind ? s : NULL;
+}
+
+/* ... and with no shift; *scale is its scale. */
+static struct step *act_of(const struct tensor *t, enum act kind, float *scale)
+{
+	struct step *s = act_any(t, kind);
+	const struct activation *a = s ? &((const struct elem_unary *)s->p)->act : NULL;
+	*scale = a && a->post ? a->post_mul : 1;
+	return a && (!a->post || a->post_add == 0) ? s : NULL;
 }
 
 static struct step *un_of(const struct tensor *t, enum unary un)
@@ -78,7 +87,8 @@ static bool monomial(const struct tensor *t, const struct tensor *x, int depth, 
 /* x * clip(a x + b, 0, hi) = hi * hardswish. */
 static bool hard_swish(const struct tensor *x, const struct tensor *v, struct activation *act)
 {
-	const struct step *clip = act_of(v, ACT_CLIP), *hs = act_of(v, ACT_HARDSIGMOID);
+	float by, by_hs;
+	const struct step *clip = act_of(v, ACT_CLIP, &by), *hs = act_of(v, ACT_HARDSIGMOID, &by_hs);
 	const struct activation *c = clip ? &((const struct elem_unary *)clip->p)->act : NULL;
 	const struct affine_p *a;
 	if (hs && hs->in[0] == x) {
@@ -89,58 +99,74 @@ static bool hard_swish(const struct tensor *x, const struct tensor *v, struct ac
 	if (!c || c->alpha != 0 || !(c->beta > 0) || isinf(c->beta) || !(a = scalar_of(clip->in[0], x)))
 		return false;
 	*act = (struct activation){ .kind = ACT_HARDSWISH, .alpha = a->scale[0] / c->beta,
-		                    .beta = a->shift[0] / c->beta, .post = true, .post_mul = c->beta };
+		                    .beta = a->shift[0] / c->beta, .post = true, .post_mul = c->beta * by };
 	return true;
 }
 
 /* x * sigmoid(a x). */
 static bool swish(const struct tensor *x, const struct tensor *v, struct activation *act)
 {
-	const struct step *s = act_of(v, ACT_SIGMOID);
+	float by;
+	const struct step *s = act_of(v, ACT_SIGMOID, &by);
 	const struct affine_p *a = s ? scalar_of(s->in[0], x) : NULL;
 	if (!s || (s->in[0] != x && (!a || a->shift[0] != 0)))
 		return false;
-	*act = (struct activation){ .kind = ACT_SWISH, .alpha = a ? a->scale[0] : 1 };
+	*act = (struct activation){ .kind = ACT_SWISH, .alpha = a ? a->scale[0] : 1, .post = by != 1, .post_mul = by };
 	return true;
+}
+
+/* t = q + q f(inner): f is erf with an affine step behind it, or tanh, whose own post step may hold q. */
+static const struct step *gelu_half(const struct tensor *t, float *q, bool *is_tanh)
+{
+	const struct step *outer = made_by(t, S_AFFINE), *f = act_any(t, ACT_TANH);
+	const struct affine_p *a = outer ? scalar_of(t, outer->in[0]) : NULL;
+	const struct activation *post = f ? &((const struct elem_unary *)f->p)->act : NULL;
+	*is_tanh = f != NULL;
+	if (post) {
+		*q = post->post_mul;
+		return post->post && near(post->post_mul, post->post_add) ? f : NULL;
+	}
+	if (!a || !near(a->scale[0], a->shift[0]))
+		return NULL;
+	*q = a->scale[0];
+	if ((f = un_of(outer->in[0], UN_ERF)))
+		return f;
+	*is_tanh = true;
+	f = act_any(outer->in[0], ACT_TANH);
+	return f && !((const struct elem_unary *)f->p)->act.post ? f : NULL;
+}
+
+/* t = x + 0.044715 x^3: x, or NULL. */
+static struct tensor *gelu_cubic(const struct tensor *t)
+{
+	const struct step *add = made_by(t, S_BINARY);
+	float c;
+	int degree;
+	if (!is_binary(add, BIN_ADD))
+		return NULL;
+	for (int k = 0; k < 2; k++)
+		if (monomial(add->in[!k], add->in[k], 4, &c, &degree) && degree == 3 && near(c, 0.044715f))
+			return add->in[k];
+	return NULL;
 }
 
 /* (c x) * (q + q f(k x ...)): both GELUs. x is what both sides are made from. */
 static bool gelu(const struct tensor *left, const struct tensor *right, struct activation *act,
                  struct tensor **from)
 {
-	const struct step *outer = made_by(right, S_AFFINE), *erf, *th, *add;
-	const struct affine_p *q = outer ? scalar_of(right, outer->in[0]) : NULL, *k;
-	struct tensor *x;
-	float h = 1, c3;
+	float q, h;
+	bool is_tanh;
 	int degree;
-	if (!q || !near(q->scale[0], q->shift[0]) || q->scale[0] == 0)
+	const struct step *f = gelu_half(right, &q, &is_tanh), *inner = f ? made_by(f->in[0], S_AFFINE) : NULL;
+	const struct affine_p *k = inner ? scalar_of(f->in[0], inner->in[0]) : NULL;
+	struct tensor *x;
+	if (!k || k->shift[0] != 0 || q == 0 || !near(k->scale[0], is_tanh ? 0.7978845608f : 0.7071067812f))
 		return false;
-	erf = un_of(outer->in[0], UN_ERF);
-	th = act_of(outer->in[0], ACT_TANH);
-	if (!erf && !th)
+	x = is_tanh ? gelu_cubic(inner->in[0]) : inner->in[0];
+	if (!x || !monomial(left, x, 1, &h, &degree) || degree != 1)
 		return false;
-	const struct step *inner = made_by((erf ? erf : th)->in[0], S_AFFINE);
-	if (!inner || !(k = scalar_of((erf ? erf : th)->in[0], inner->in[0])) || k->shift[0] != 0)
-		return false;
-	x = inner->in[0];
-	if (th) {
-		add = made_by(x, S_BINARY);
-		if (!near(k->scale[0], 0.7978845608f) || !is_binary(add, BIN_ADD))
-			return false;
-		int c = 0;
-		while (c < 2 && !(monomial(add->in[!c], add->in[c], 4, &c3, &degree) && degree == 3 &&
-		                  near(c3, 0.044715f)))
-			c++;
-		if (c == 2)
-			return false;
-		x = add->in[c];
-	} else if (!near(k->scale[0], 0.7071067812f)) {
-		return false;
-	}
-	if (!monomial(left, x, 1, &h, &degree) || degree != 1)
-		return false;
-	*act = (struct activation){ .kind = th ? ACT_GELU_TANH : ACT_GELU_ERF, .post = true,
-		                    .post_mul = 2 * h * q->scale[0] };
+	*act = (struct activation){ .kind = is_tanh ? ACT_GELU_TANH : ACT_GELU_ERF, .post = true,
+		                    .post_mul = 2 * h * q };
 	*from = x;
 	return true;
 }
