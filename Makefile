@@ -335,7 +335,7 @@ fuzz_model_note_LIBS := $(PROTO_CRYPTO_LIBS)
 # ---- broker/ ----
 # BROKER_PARTS: what unit tests link; BROKER_OBJS: the program.
 BROKER_PARTS := $(addprefix broker/,loop.o conf.o helper.o place.o gate.o gate_client.o request.o record.o log.o \
-                  rate.o facts.o copy.o models.o pool.o pool_worker.o client.o call.o call_infer.o call_open.o \
+                  rate.o facts.o copy.o models.o models_job.o pool.o pool_worker.o client.o call.o call_infer.o call_open.o \
                   call_admit.o call_attempt.o call_read.o)
 BROKER_BELOW  = $(TRUST_OBJS) $(POLICY_OBJS) $(AUDIT_LOG_OBJS) $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_OBJS) $(PROTO_CRYPTO)
 BROKER_OBJS   = broker/broker.o broker/start.o $(BROKER_PARTS) $(BROKER_BELOW)
@@ -356,11 +356,8 @@ unit_broker_facts_LIBS = $(BROKER_LIBS)
 unit_broker_log_OBJS = $(addprefix broker/,log.o loop.o gate.o) $(BROKER_BELOW)
 unit_broker_log_LIBS = $(BROKER_LIBS)
 UNIT_TESTS += unit_broker_models
-unit_broker_models_OBJS = $(addprefix broker/,models.o copy.o loop.o) $(BROKER_BELOW)
+unit_broker_models_OBJS = $(addprefix broker/,models.o models_job.o copy.o loop.o) $(BROKER_BELOW)
 unit_broker_models_LIBS = $(BROKER_LIBS)
-FUZZERS += fuzz_broker_conf
-fuzz_broker_conf_OBJS = broker/conf.o $(WALL_OBJS) $(PROTO_CORE)
-fuzz_broker_conf_LIBS := -ljansson
 FUZZERS += fuzz_broker_conf
 fuzz_broker_conf_OBJS = broker/conf.o $(WALL_OBJS) $(PROTO_CORE)
 fuzz_broker_conf_LIBS := -ljansson
@@ -369,7 +366,7 @@ unit_broker_client_OBJS = $(BROKER_PARTS) $(BROKER_BELOW)
 unit_broker_client_LIBS = $(BROKER_LIBS)
 # A child of the test stands in for the jailed worker.
 UNIT_TESTS += unit_broker_pool
-unit_broker_pool_OBJS = $(addprefix broker/,pool.o pool_worker.o models.o copy.o loop.o gate.o) $(BROKER_BELOW)
+unit_broker_pool_OBJS = $(addprefix broker/,pool.o pool_worker.o models.o models_job.o copy.o loop.o gate.o) $(BROKER_BELOW)
 unit_broker_pool_LIBS = $(BROKER_LIBS) $(foreach f,jailer_spawn worker_locked worker_verify worker_limits_close,-Wl,--wrap=$f)
 
 # ---- broker/ctl: the fumehood command ----

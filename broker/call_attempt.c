@@ -98,6 +98,13 @@ static bool has_returned(const struct attempt_run *a, int64_t *ret)
 	return a->heard == sizeof r && !memcmp(r.magic, ATTEMPT_RETURNED, sizeof r.magic);
 }
 
+static const char *why_killed(const struct attempt_run *a)
+{
+	if (a->k->verdict == VERDICT_REFUSED)
+		return a->refused;
+	return a->notes.killed == KILLED_DEADLINE ? "it did not come to an end" : "it wrote more than an answer";
+}
+
 static void ended(struct attempt_run *a)
 {
 	struct call *k = a->k;
@@ -107,8 +114,7 @@ static void ended(struct attempt_run *a)
 	k->verdict = verdict_of(&a->end, &a->notes);
 	k->end = a->end;
 	int code = verdict_err_code(k->verdict);
-	pool_end_text(text, sizeof text, k->verdict, &a->end,
-	              k->verdict == VERDICT_REFUSED ? a->refused : a->notes.killed == KILLED_DEADLINE ? "it did not come to an end" : "it wrote more than an answer");
+	pool_end_text(text, sizeof text, k->verdict, &a->end, why_killed(a));
 	if (has_returned(a, &ret))
 		snprintf(text, sizeof text, "the attempt was NOT stopped by ending it: the call returned %" PRId64, ret);
 	(void)err_set(&k->error, code == ERR_OK ? ERR_WORKER : code, "attempt %.64s: %.300s", k->file_name, text);

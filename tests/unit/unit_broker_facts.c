@@ -19,10 +19,12 @@
 #define UID 1000
 
 static const char entities[] =
-	"[{\"uid\": {\"type\": \"Gate::User\", \"id\": \"1000\"}, \"attrs\": {\"name\": \"u\", \"mfa\": true, \"clearance\": 1},"
+	"[{\"uid\": {\"type\": \"Gate::User\", \"id\": \"1000\"},"
+	"  \"attrs\": {\"name\": \"u\", \"mfa\": true, \"clearance\": 1},"
 	"  \"parents\": [{\"type\": \"Gate::Group\", \"id\": \"ml\"}]},"
 	" {\"uid\": {\"type\": \"Gate::Group\", \"id\": \"ml\"}, \"attrs\": {}, \"parents\": []},"
-	" {\"uid\": {\"type\": \"Gate::License\", \"id\": \"Apache-2.0\"}, \"attrs\": {\"spdx\": \"Apache-2.0\", \"commercial\": true,"
+	" {\"uid\": {\"type\": \"Gate::License\", \"id\": \"Apache-2.0\"}, \"attrs\": {\"spdx\": \"Apache-2.0\","
+	"  \"commercial\": true,"
 	"  \"useRestrictions\": false}, \"parents\": []},"
 	" {\"uid\": {\"type\": \"Gate::License\", \"id\": \"CC-BY-NC-4.0\"}, \"attrs\": {\"spdx\": \"CC-BY-NC-4.0\","
 	"  \"commercial\": false, \"useRestrictions\": false}, \"parents\": []},"
@@ -279,7 +281,8 @@ static void test_nothing_is_permitted_by_nothing(void **state)
 static void test_service_principal(void **state)
 {
 	(void)state;
-	struct facts *f = facts_of(NULL, "permit (principal == Gate::Service::\"fumehood\", action == Gate::Action::\"load\", resource);");
+	struct facts *f = facts_of(NULL, "permit (principal == Gate::Service::\"fumehood\","
+	                                 " action == Gate::Action::\"load\", resource);");
 	struct facts_ask q = base();
 	q.action = "load";
 	q.is_use = false;

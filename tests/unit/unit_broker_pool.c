@@ -190,7 +190,7 @@ int __wrap_jailer_spawn(struct jail *j, const struct worker_order *o, struct wor
 	close(pair[1]);
 	n_spawned++;
 	*w = (struct worker){ .pid = pid, .pidfd = (int)syscall(SYS_pidfd_open, pid, 0), .channel = pair[0],
-	                      .n_threads = 1, .layers = 7 };
+	                      .n_threads = 1, .layers = 7, .listener_fd = -1 };
 	lie = HONEST; /* the next one is */
 	return ERR_OK;
 }
