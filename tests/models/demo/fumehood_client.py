@@ -110,11 +110,11 @@ class Client:
         number = next(self.ids)
         self.send_raw(wire.header(wire.KIND[kind], len(request), number) + request, fds)
         got, request_id, answer = self.recv_frame()
+        head, rest = wire.split(answer)
+        if got == wire.KIND["ERROR"] and request_id in (number, 0):
+            raise refusal(head, rest)               # 0: about the connection, whatever was asked
         if request_id != number:
             raise wire.WireError("answer to request %d, expected %d" % (request_id, number))
-        head, rest = wire.split(answer)
-        if got == wire.KIND["ERROR"]:
-            raise refusal(head, rest)
         if got != wire.KIND[want]:
             raise wire.WireError("answer of kind %#x, expected %s" % (got, want))
         return head, rest, request
