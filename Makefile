@@ -287,8 +287,21 @@ $(B)/tests/bench_kernels $(B)/tests/bench_kernels_avx2:
 UNIT_TESTS += $(KERNEL_TESTS)
 $(foreach t,$(KERNEL_TESTS),$(eval $(t)_OBJS := $(KERNEL_OBJS)))
 
+# ---- engine/gguf: language models: reader, facts ----
+GGUF_OBJS := $(addprefix sandbox/inside/engine/gguf/,read.o tensors.o types.o strmap.o check.o vocab.o facts.o sha256.o)
+$(B)/obj/sandbox/inside/engine/gguf/%.o: CFLAGS += $(WARN_STRICT)
+GGUF_BELOW := $(GGUF_OBJS) sandbox/inside/engine/arena.o proto/err.o
+UNIT_TESTS += unit_gguf_corpus
+unit_gguf_corpus_OBJS := $(GGUF_BELOW)
+$(B)/tests/unit_gguf_corpus: | $(B)/gguf-corpus/manifest.txt
+FUZZERS += fuzz_gguf
+fuzz_gguf_OBJS := $(GGUF_BELOW)
+# Good and bad files, written from descriptions: no binary corpus is kept.
+$(B)/gguf-corpus/manifest.txt: tests/models/make_gguf.py
+	$(Q)$(PY) -B tests/models/make_gguf.py $(@D)
+
 # ---- sandbox/inside/engine: arena, types, onnx/ ----
-ENGINE_OBJS := $(addprefix sandbox/inside/engine/,arena.o dtype.o engine.o) \
+ENGINE_OBJS := $(GGUF_OBJS) $(addprefix sandbox/inside/engine/,arena.o dtype.o engine.o) \
   $(addprefix sandbox/inside/engine/onnx/,wire.o load.o tensor.o graph.o resolve.o needed.o facts.o ops.o \
     nd.o ops_shape.o ops_move.o ops_unary.o ops_binary.o ops_reduce.o ops_matmul.o ops_conv.o ops_pool.o \
     ops_norm.o ops_rnn.o ops_resize.o ops_quant.o infer.o rewrite.o patterns.o fuse.o lower.o \

@@ -35,6 +35,20 @@
 #define LIMIT_PROTOBUF_UNKNOWN 4096
 #define LIMIT_EXTENT ((uint64_t)1 << 40)  /* elements of one extent */
 
+/* --- GGUF: reference hostile-models.md, section 7 ----------------------------------------------- */
+#define LIMIT_GGUF_PAIRS 65536
+#define LIMIT_GGUF_TENSORS 65536
+#define LIMIT_GGUF_ARRAY (1u << 24)       /* elements of one array, and never more than bytes are left */
+#define LIMIT_GGUF_KEY_BYTES 65535
+#define LIMIT_GGUF_STRING_BYTES MIB(1)    /* any text of the file, chat templates among them */
+#define LIMIT_GGUF_TENSOR_NAME_BYTES 63
+#define LIMIT_GGUF_ALIGNMENT 65536u
+#define LIMIT_GGUF_TOKENS (1u << 21)      /* the largest real vocabulary has 2^18 */
+#define LIMIT_GGUF_TOKEN_BYTES 65536u
+#define LIMIT_GGUF_LAYERS 512
+#define LIMIT_GGUF_HEADS 1024
+#define LIMIT_GGUF_WIDTH (1u << 20)
+
 /* --- workers --------------------------------------------------------------------------------- */
 #define LIMIT_ARENA_DEFAULT_BYTES GIB(4)  /* reserved, not touched: memory is used as it is needed */
 #define LIMIT_ARENA_MIN_BYTES MIB(4)

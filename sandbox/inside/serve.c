@@ -291,7 +291,11 @@ static int load_serve(struct worker *w)
 	if (load.limit_bytes < cap)
 		cap = (size_t)load.limit_bytes;
 	arena_init(&w->engine_mem, w->s->arena, cap);
-	code = engine_model_open(&w->engine_mem, w->s->model, w->s->model_bytes, &w->model, &e);
+	/* An inspection describes what cannot run, too: everything that is missing, not the first of it. */
+	struct err verdict;
+	code = load.purpose == 0
+	           ? engine_model_open(&w->engine_mem, w->s->model, w->s->model_bytes, &w->model, &e)
+	           : engine_model_inspect(&w->engine_mem, w->s->model, w->s->model_bytes, &w->model, &verdict, &e);
 	if (code == ERR_OK) {
 		rc = needs_exchange(w, &plan, &e, &code);
 		if (rc <= 0)

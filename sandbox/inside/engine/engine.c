@@ -7,11 +7,13 @@
 #include "sandbox/inside/engine/engine.h"
 
 #include "proto/mem.h"
+#include "sandbox/inside/engine/gguf/gguf.h"
 #include "sandbox/inside/engine/kernels/kernels.h"
 #include "sandbox/inside/engine/onnx/session.h"
 
 struct engine_model {
 	struct onnx_model *onnx;
+	struct gguf_model *gguf;    /* exactly one of the two */
 	struct engine_needs needs;  /* of one thread; threads add their scratch */
 };
 
@@ -21,7 +23,6 @@ struct engine_session {
 
 /* Formats that are told apart here to be refused with their name: none of them is ever read. */
 static const struct { const char *magic; size_t len; const char *name; } foreign[] = {
-	{ "GGUF", 4, "GGUF, which this version does not run yet" },
 	{ "PK\3\4", 4, "a ZIP archive (PyTorch and Keras keep pickles in them): archives are never unpacked" },
 	{ "\x80\2", 2, "a pickle, which is code" }, { "\x80\3", 2, "a pickle, which is code" },
 	{ "\x80\4", 2, "a pickle, which is code" }, { "\x80\5", 2, "a pickle, which is code" },
@@ -32,8 +33,8 @@ static int refuse_format(const uint8_t *bytes, size_t n, struct err *e)
 {
 	for (size_t i = 0; i < sizeof foreign / sizeof foreign[0]; i++)
 		if (n >= foreign[i].len && !memcmp(bytes, foreign[i].magic, foreign[i].len))
-			return err_set(e, ERR_UNSUPPORTED, "this file is %s; ONNX is what runs here", foreign[i].name);
-	return err_set(e, ERR_MODEL, "this file of %zu bytes is no ONNX model", n);
+			return err_set(e, ERR_UNSUPPORTED, "this file is %s; ONNX and GGUF are what is read here", foreign[i].name);
+	return err_set(e, ERR_MODEL, "this file of %zu bytes is no ONNX or GGUF model", n);
 }
 
 /* A plan for the declared shapes, for its sizes and for what it finds: a model whose shapes are all in
@@ -56,11 +57,19 @@ int engine_model_inspect(struct arena *a, const uint8_t *bytes, size_t n, struct
 	struct engine_model *m;
 	int rc;
 	*verdict = (struct err){ 0, "" };
-	if (!onnx_probe(bytes, n))
+	if (!gguf_probe(bytes, n) && !onnx_probe(bytes, n))
 		return refuse_format(bytes, n, e);
 	m = arena_zalloc(a, sizeof *m);
 	if (!m)
 		return err_set(e, ERR_LIMIT, "the arena of %zu bytes has no room for a model", a->cap_bytes);
+	if (gguf_probe(bytes, n)) {
+		if ((rc = gguf_load(a, bytes, n, &m->gguf, e)))
+			return rc;
+		*verdict = m->gguf->verdict;
+		m->needs.graph_bytes = a->used_bytes;
+		*out = m;
+		return ERR_OK;
+	}
 	if ((rc = onnx_load(a, bytes, n, &m->onnx, e)))
 		return rc;
 	*verdict = m->onnx->verdict;
@@ -97,32 +106,38 @@ int engine_model_needs(const struct engine_model *m, unsigned n_threads, struct 
 
 const char *engine_model_format(const struct engine_model *m)
 {
-	(void)m;
-	return "onnx";
+	return m->gguf ? "gguf" : "onnx";
 }
 
 size_t engine_model_inputs(const struct engine_model *m, const struct engine_port **out)
 {
-	*out = m->onnx->inputs;
-	return m->onnx->n_inputs;
+	*out = m->gguf ? NULL : m->onnx->inputs;
+	return m->gguf ? 0 : m->onnx->n_inputs;
 }
 
 size_t engine_model_outputs(const struct engine_model *m, const struct engine_port **out)
 {
-	*out = m->onnx->outputs;
-	return m->onnx->n_outputs;
+	*out = m->gguf ? NULL : m->onnx->outputs;
+	return m->gguf ? 0 : m->onnx->n_outputs;
 }
 
 size_t engine_model_facts(const struct engine_model *m, const struct engine_fact **out)
 {
-	*out = m->onnx->facts;
-	return m->onnx->n_facts;
+	*out = m->gguf ? m->gguf->facts : m->onnx->facts;
+	return m->gguf ? m->gguf->n_facts : m->onnx->n_facts;
 }
 
-size_t engine_model_metadata_count(const struct engine_model *m) { return m->onnx->n_metadata; }
+size_t engine_model_metadata_count(const struct engine_model *m)
+{
+	return m->gguf ? m->gguf->n_metadata : m->onnx->n_metadata;
+}
 
 void engine_model_metadata(const struct engine_model *m, size_t i, struct engine_meta *out)
 {
+	if (m->gguf) {
+		*out = m->gguf->metadata[i];
+		return;
+	}
 	const struct onnx_pair *p = &m->onnx->metadata[i];
 	*out = (struct engine_meta){ .key = (const char *)p->key.p, .key_len = p->key.len,
 		                     .value = (const char *)p->value.p, .value_len = p->value.len };
@@ -135,8 +150,9 @@ int engine_session_open(struct arena *a, const struct engine_model *m, struct po
 	int rc;
 	if (!s)
 		return err_set(e, ERR_LIMIT, "the arena of %zu bytes has no room for a session", a->cap_bytes);
-	if (m->onnx->verdict.code)
-		return err_set(e, m->onnx->verdict.code, "%s", m->onnx->verdict.text);
+	const struct err *verdict = m->gguf ? &m->gguf->verdict : &m->onnx->verdict;
+	if (verdict->code)
+		return err_set(e, verdict->code, "%s", verdict->text);
 	if ((rc = onnx_session_open(a, m->onnx, pool, level, &s->onnx, e)))
 		return rc;
 	*out = s;

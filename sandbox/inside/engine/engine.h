@@ -96,7 +96,7 @@ MUST_CHECK int engine_model_open(struct arena *a, const uint8_t *bytes, size_t n
 MUST_CHECK int engine_model_needs(const struct engine_model *m, unsigned n_threads,
                                   struct engine_needs *out, struct err *e);
 
-const char *engine_model_format(const struct engine_model *m); /* "onnx" */
+const char *engine_model_format(const struct engine_model *m); /* "onnx", "gguf" */
 size_t engine_model_inputs(const struct engine_model *m, const struct engine_port **out);
 size_t engine_model_outputs(const struct engine_model *m, const struct engine_port **out);
 
