@@ -470,7 +470,7 @@ def control():
     kind("if_with_inputs", model(branches(ok, graph([node("Relu", ["q"], ["b"])], [value("q", F, (2,))], [value("b", F, (2,))]))),
          "unsupported")
     kind("if_condition_float", model(branches(ok, branch("Neg", out="b"), ("c", F, ()))), "model")
-    kind("if_condition_two", model(branches(ok, branch("Neg", out="b"), ("c", "bool", (2,)))), "model")
+    kind("if_condition_two", model(branches(ok, branch("Neg", out="b"), ("c", "bool", (2,)))), "ok", "model")
     kind("if_branch_no_output", model(branches(ok, graph([], (), ()))), "model")
     kind("if_branch_output_never_made", model(branches(ok, graph([], (), [value("ghost", F, (2,))]))), "model")
     kind("if_branch_external", model(branches(ok, branch(out="b", inits=[external("w")]))), "unsupported")

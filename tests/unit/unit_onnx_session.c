@@ -289,7 +289,8 @@ static void test_no_leak(void **state)
 {
 #ifndef __SANITIZE_ADDRESS__
 	struct bench *b = *state;
-	static const char *const names[] = { "good_tiny", "good_relu", "good_if", "gather_-1", "slice_extremes", "onehot_outside_is_off" };
+	static const char *const names[] = { "good_tiny", "good_relu", "good_if", "gather_-1", "slice_extremes",
+		                             "onehot_outside_is_off" };
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
 		size_t n;
 		uint8_t *bytes = file(names[i], &n);

@@ -138,9 +138,13 @@ static int check_attrs(struct onnx_model *m, const struct onnx_node *n, struct e
 	return ERR_OK;
 }
 
-static int check_if(const struct onnx_node *n, struct err *e)
+static int check_if(const struct onnx_model *m, const struct onnx_node *n, struct err *e)
 {
 	static const char *const names[] = { "then_branch", "else_branch" };
+	for (uint32_t i = 0; i < m->n_inputs; i++)
+		if (n->graph == m->main && m->main->inputs[i] == n->in[0] && m->inputs[i].dtype != DT_BOOL)
+			return err_set(e, ERR_MODEL, "If \"%s\" at byte %zu: its condition is %s, not bool", onnx_show(n->name).s,
+			               n->off, dtype_name(m->inputs[i].dtype));
 	for (int i = 0; i < 2; i++) {
 		const struct onnx_attr *a = op_attr(n, names[i]);
 		if (!a)
@@ -183,5 +187,5 @@ int op_check_node(struct onnx_model *m, struct onnx_node *n, struct err *e)
 	m->op_count[op_index(n->op)]++;
 	if ((rc = check_operands(n, e)) || (rc = check_attrs(m, n, e)))
 		return rc;
-	return n->op->flags & OP_IF ? check_if(n, e) : ERR_OK;
+	return n->op->flags & OP_IF ? check_if(m, n, e) : ERR_OK;
 }

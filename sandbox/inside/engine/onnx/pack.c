@@ -171,39 +171,69 @@ int pack_spread(struct plan *p, struct step *s)
 
 /* --- products ------------------------------------------------------------------------------------------------ */
 
+/* Reads floats [from, from + n) of a constant that is not a splat; a piece in the file may lie anywhere. */
+static void peek_piece(const struct plan *p, const struct tensor *t, const float *whole, uint64_t from, uint64_t n,
+                       float *dst)
+{
+	if (whole)
+		memcpy(dst, whole + from, n * 4);
+	else
+		memcpy(dst, p->m->file + t->init->raw_off + from * 4, n * 4);
+}
+
+struct panel_job {
+	const struct plan *p;
+	const struct tensor *b;
+	const float *whole;      /* NULL: raw bytes of the file */
+	const struct gemm_p *g;
+	float *dst, *row;        /* row: one panel, read and scaled */
+};
+
+/* Panel i of PACK_N columns: small enough for the cache, so that no second copy of all weights exists. */
+static void pack_panel(const struct panel_job *j, int64_t i)
+{
+	const struct gemm_p *g = j->g;
+	int64_t n0 = i * PACK_N, n = g->n - n0 < PACK_N ? g->n - n0 : PACK_N, k = g->k;
+	float alpha = g->is_gemm ? g->alpha : 1;
+	if (g->trans_b)
+		peek_piece(j->p, j->b, j->whole, (uint64_t)(n0 * k), (uint64_t)(n * k), j->row);
+	for (int64_t r = 0; !g->trans_b && r < k; r++)
+		peek_piece(j->p, j->b, j->whole, (uint64_t)(r * g->n + n0), (uint64_t)n, j->row + r * n);
+	if (g->scale || alpha != 1)
+		for (int64_t e = 0; e < n * k; e++) {
+			int64_t c = g->trans_b ? e / k : e % n;
+			j->row[e] = j->row[e] * alpha * (g->scale ? g->scale[n0 + c] : 1);
+		}
+	gemm_pack(j->dst + i * k * PACK_N, j->row, g->trans_b ? k : n, g->trans_b, k, n);
+}
+
 static int fill_matmul(struct plan *p, const struct step *s, const struct gemm_p *g, float *dst, float *bias)
 {
-	const struct tensor *tb = s->in[1], *tc = g->is_gemm && !(g->has_residual && s->n_in == 3) ? step_in(s, 2) : NULL;
-	const float *b, *c = tc ? peek(p, tc) : NULL;
-	float *scaled;
-	bool scale = g->scale || (g->is_gemm && g->alpha != 1);
+	const struct tensor *tb = s->in[1];
+	const struct tensor *tc = g->is_gemm && !(g->has_residual && s->n_in == 3) ? step_in(s, 2) : NULL;
+	const float *c = tc ? peek(p, tc) : NULL;
+	struct panel_job j = { .p = p, .b = tb, .g = g, .dst = dst };
 	if (tc && !c)
 		return ERR_LIMIT;
 	for (int64_t n = 0; bias && n < g->n; n++)
 		bias[n] = (c ? c[tc->n == 1 ? 0 : n] * g->beta : 0) * (g->scale ? g->scale[n] : 1) +
 		          (g->shift ? g->shift[n] : 0);
-	if (tb->splat && !scale && !g->trans_b) {
+	if (tb->splat && !g->scale && !(g->is_gemm && g->alpha != 1) && !g->trans_b) {
 		/* One number: one row of it, read for every k. */
-		float *row = plan_alloc(p, (uint64_t)g->n, 4);
-		if (!row)
+		if (!(j.row = plan_alloc(p, (uint64_t)g->n, 4)))
 			return ERR_LIMIT;
 		for (int64_t n = 0; n < g->n; n++)
-			row[n] = *(const float *)tb->data;
-		gemm_pack(dst, row, 0, false, g->k, g->n);
+			j.row[n] = *(const float *)tb->data;
+		gemm_pack(dst, j.row, 0, false, g->k, g->n);
 		return ERR_OK;
 	}
-	if (!(b = peek(p, tb)))
-		return ERR_LIMIT;
-	if (scale) {
-		if (!(scaled = plan_alloc(p, tb->n, 4)))
+	if (tb->data || !tb->init || tb->init->field != 9)
+		if (!(j.whole = peek(p, tb)))
 			return ERR_LIMIT;
-		for (uint64_t i = 0; i < tb->n; i++) {
-			uint64_t n = g->trans_b ? i / (uint64_t)g->k : i % (uint64_t)g->n;
-			scaled[i] = b[i] * (g->is_gemm ? g->alpha : 1) * (g->scale ? g->scale[n] : 1);
-		}
-		b = scaled;
-	}
-	gemm_pack(dst, b, g->trans_b ? g->k : g->n, g->trans_b, g->k, g->n);
+	if (!(j.row = plan_alloc(p, (uint64_t)g->k, PACK_N * 4)))
+		return ERR_LIMIT;
+	for (int64_t i = 0; i * PACK_N < g->n; i++)
+		pack_panel(&j, i);
 	return ERR_OK;
 }
 
