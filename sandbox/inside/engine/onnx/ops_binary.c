@@ -79,6 +79,7 @@ static int binary_infer(struct plan *p, struct step *s)
 	if ((rc = elem_broadcast(p, s, a, b, d, &rank)))
 		return rc;
 	s->blockable = a->dtype == DT_F32 && k->kernel >= 0;
+	s->shared = mixed && a->dtype != b->dtype ? b->n * 8 : 0;
 	return plan_out(p, s, 0, logic ? DT_BOOL : a->dtype, rank, d);
 }
 
@@ -201,17 +202,19 @@ static int64_t pow_int(int64_t x, int64_t y)
 		}                                                                                   \
 	} while (0)
 
+/* The smallest number divided by -1 does not fit: done as a negation, which wraps. */
+#define IS_MINUS_1(T, v) ((T)-1 < (T)1 && (v) == (T)-1)
 /* Integer arithmetic wraps (unsigned underneath); a division by zero was refused before. */
 #define INT_KINDS(T, U)                                                                             \
 	switch (j->kind) {                                                                          \
 	case K_ADD: EACH(T, T, (U)u + (U)v); break;                                                 \
 	case K_SUB: EACH(T, T, (U)u - (U)v); break;                                                 \
 	case K_MUL: EACH(T, T, (U)u * (U)v); break;                                                 \
-	case K_DIV: EACH(T, T, v == (T)-1 ? (T)(0 - (U)u) : (T)(u / v)); break;                     \
-	case K_MOD: EACH(T, T, v == (T)-1 ? 0 : (u % v) + ((u % v) && ((u % v) < 0) != (v < 0) ? v : 0)); break; \
+	case K_DIV: EACH(T, T, IS_MINUS_1(T, v) ? (T)(0 - (U)u) : (T)(u / v)); break;               \
+	case K_MOD: EACH(T, T, IS_MINUS_1(T, v) ? 0 : u % v + ((u % v) && ((u % v) < (T)1) != (v < (T)1) ? v : 0)); break; \
 	case K_MAX: EACH(T, T, u > v ? u : v); break;                                               \
 	case K_MIN: EACH(T, T, u < v ? u : v); break;                                               \
-	case K_POW: EACH(T, T, pow_int(u, v)); break;                                               \
+	case K_POW: EACH(T, T, pow_int((int64_t)u, (int64_t)v)); break;                             \
 	default: break;                                                                             \
 	}
 #define COMPARE(T)                                                                                  \
@@ -244,34 +247,67 @@ static void row_f32(const struct rows *j, const int64_t *off, int64_t n, int64_t
 	}
 }
 
+/* Element types with loops of their own: X(type number, type, unsigned type of the same size). */
+#define INT_TYPES(X)                                                                                \
+	X(DT_I64, int64_t, uint64_t) X(DT_I32, int32_t, uint32_t) X(DT_I16, int16_t, uint32_t)      \
+	X(DT_I8, int8_t, uint32_t) X(DT_U8, uint8_t, uint32_t) X(DT_U16, uint16_t, uint32_t)        \
+	X(DT_U32, uint32_t, uint32_t) X(DT_U64, uint64_t, uint64_t)
+
+static void row_ints(const struct rows *j, const int64_t *off, int64_t n, int64_t sy, int64_t sa, int64_t sb)
+{
+#define ROW(d, T, U)                                                                                \
+	if (j->dtype_a == d) {                                                                      \
+		INT_KINDS(T, U)                                                                     \
+	}
+	INT_TYPES(ROW)
+#undef ROW
+}
+
+static void row_f64(const struct rows *j, const int64_t *off, int64_t n, int64_t sy, int64_t sa, int64_t sb)
+{
+	switch (j->kind) {
+	case K_ADD: EACH(double, double, u + v); break;
+	case K_SUB: EACH(double, double, u - v); break;
+	case K_MUL: EACH(double, double, u * v); break;
+	case K_DIV: EACH(double, double, u / v); break;
+	case K_MAX: EACH(double, double, u > v || u != u ? u : v); break;
+	case K_MIN: EACH(double, double, u < v || u != u ? u : v); break;
+	default: break;
+	}
+}
+
+static void row_compare(const struct rows *j, const int64_t *off, int64_t n, int64_t sy, int64_t sa, int64_t sb)
+{
+#define ROW(d, T, U)                                                                                \
+	if (j->dtype_a == d) {                                                                      \
+		COMPARE(T)                                                                          \
+	}
+	INT_TYPES(ROW)
+	ROW(DT_F32, float, 0)
+	ROW(DT_F64, double, 0)
+	ROW(DT_BOOL, uint8_t, 0)
+#undef ROW
+}
+
 static void binary_row(void *arg, const struct nd *nd, const int64_t *off, int64_t n)
 {
 	const struct rows *j = arg;
 	int last = nd->rank - 1;
 	int64_t sy = nd->st[0][last], sa = nd->st[1][last], sb = nd->st[2][last];
-	bool logic = j->kind >= K_AND, compare = j->kind >= K_EQ && !logic;
-	if (logic) {
-		if (j->kind == K_AND)
-			EACH(uint8_t, uint8_t, u && v);
-		else if (j->kind == K_OR)
-			EACH(uint8_t, uint8_t, u || v);
-		else
-			EACH(uint8_t, uint8_t, u != v);
-	} else if (compare && j->dtype_a == DT_F32) {
-		COMPARE(float)
-	} else if (compare && j->dtype_a == DT_I64) {
-		COMPARE(int64_t)
-	} else if (compare && j->dtype_a == DT_I32) {
-		COMPARE(int32_t)
-	} else if (compare) {
-		COMPARE(uint8_t)
-	} else if (j->dtype_a == DT_F32) {
+	if (j->kind == K_AND)
+		EACH(uint8_t, uint8_t, u && v);
+	else if (j->kind == K_OR)
+		EACH(uint8_t, uint8_t, u || v);
+	else if (j->kind == K_XOR)
+		EACH(uint8_t, uint8_t, u != v);
+	else if (j->kind >= K_EQ)
+		row_compare(j, off, n, sy, sa, sb);
+	else if (j->dtype_a == DT_F32)
 		row_f32(j, off, n, sy, sa, sb);
-	} else if (j->dtype_a == DT_I64) {
-		INT_KINDS(int64_t, uint64_t)
-	} else {
-		INT_KINDS(int32_t, uint32_t)
-	}
+	else if (j->dtype_a == DT_F64)
+		row_f64(j, off, n, sy, sa, sb);
+	else
+		row_ints(j, off, n, sy, sa, sb);
 }
 
 static void binary_apply(struct run *r, const struct binary_p *q, const struct tensor *y, const void *a,
@@ -292,8 +328,10 @@ static void binary_apply(struct run *r, const struct binary_p *q, const struct t
 /* Integer division traps on zero: looked for before. */
 static int divisor_check(struct run *r, const struct step *s, const struct tensor *b)
 {
+	static const uint8_t zero[8];
+	size_t size = dtype_bytes(b->dtype);
 	for (uint64_t i = 0; i < b->n; i++)
-		if (const_int(b, i) == 0)
+		if (!memcmp((const uint8_t *)b->data + i * size, zero, size))
 			return run_fail(r, s, ERR_MODEL, "a division by zero (element %llu)", (unsigned long long)i);
 	return ERR_OK;
 }
@@ -301,27 +339,28 @@ static int divisor_check(struct run *r, const struct step *s, const struct tenso
 static int binary_run(struct run *r, const struct step *s)
 {
 	const struct binary_p *q = s->p;
-	struct tensor as_float;
+	struct tensor as_base;
 	const struct tensor *b = s->in[s->n_in > 1];
 	int rc;
-	if ((q->kind == K_DIV || q->kind == K_MOD) && b->dtype != DT_F32 && (rc = divisor_check(r, s, b)))
+	if ((q->kind == K_DIV || q->kind == K_MOD) && b->dtype != DT_F32 && b->dtype != DT_F64 &&
+	    (rc = divisor_check(r, s, b)))
 		return rc;
 	if (q->kind == K_POW && b->dtype != s->in[0]->dtype) {
-		/* The exponent is brought to the base's type, one element at a time, where it is scalar. */
-		float f;
-		int64_t v;
-		if (b->n != 1)
-			return run_fail(r, s, ERR_UNSUPPORTED, "exponents of another type than the base");
-		as_float = *b;
-		as_float.dtype = s->in[0]->dtype;
-		f = b->dtype == DT_F32 ? *(const float *)b->data : (float)const_int(b, 0);
-		v = b->dtype == DT_F32 ? 0 : const_int(b, 0);
-		if (b->dtype == DT_F32)
-			return run_fail(r, s, ERR_UNSUPPORTED, "a float exponent of an integer");
-		int32_t v32 = (int32_t)v;
-		as_float.data = as_float.dtype == DT_F32 ? (void *)&f : as_float.dtype == DT_I64 ? (void *)&v : &v32;
-		binary_apply(r, q, s->out[0], s->in[0]->data, s->in[0], &as_float);
-		return ERR_OK;
+		/* Exponents are brought to the base's type first. */
+		as_base = *b;
+		as_base.dtype = s->in[0]->dtype;
+		as_base.data = r->shared;
+		for (uint64_t i = 0; i < b->n; i++) {
+			double v = b->dtype == DT_F32 ? (double)((const float *)b->data)[i] : (double)const_int(b, i);
+			int64_t whole = v > -9e18 && v < 9e18 ? (int64_t)v : 0;
+			if (as_base.dtype == DT_F32)
+				((float *)as_base.data)[i] = (float)v;
+			else if (as_base.dtype == DT_I64)
+				((int64_t *)as_base.data)[i] = whole;
+			else
+				((int32_t *)as_base.data)[i] = (int32_t)whole;
+		}
+		b = &as_base;
 	}
 	binary_apply(r, q, s->out[0], s->in[0]->data, s->in[0], b);
 	return ERR_OK;
@@ -401,19 +440,22 @@ static int where_run(struct run *r, const struct step *s)
 
 static const struct op_attr a_fmod[] = { { "fmod", AT_INT }, { NULL, 0 } };
 
-#define ARITH(name) { name, 7, 25, 2, 2, 1, 1, 0, NULL, binary_infer, binary_run, 0, T_NUM, T_NUM }
+#define T_WHOLE (T_INTS | T1(DT_I16) | T1(DT_I8) | T1(DT_U8) | T1(DT_U16) | T1(DT_U32) | T1(DT_U64))
+#define T_ARITH (T_WHOLE | T_FLOAT | T1(DT_F64))
+#define ARITH(name, types) { name, 7, 25, 2, 2, 1, 1, 0, NULL, binary_infer, binary_run, 0, types, types }
 #define VARIADIC(name, types) \
 	{ name, 6, 25, 1, -1, 1, 1, 0, NULL, variadic_infer, variadic_run, 0, types, types }
 #define LOGIC(name, since, types) \
 	{ name, since, 25, 2, 2, 1, 1, 0, NULL, binary_infer, binary_run, 0, types, T1(DT_BOOL) }
-#define T_EQ (T_NUM | T1(DT_BOOL) | T1(DT_U8))
+#define T_EQ (T_ARITH | T1(DT_BOOL))
 
 static const struct op rows[] = {
-	ARITH("Add"), ARITH("Sub"), ARITH("Mul"), ARITH("Div"), ARITH("Pow"),
-	{ "Mod", 10, 25, 2, 2, 1, 1, 0, a_fmod, binary_infer, binary_run, 0, T_INTS, T_INTS },
-	VARIADIC("Sum", T_FLOAT), VARIADIC("Mean", T_FLOAT), VARIADIC("Max", T_NUM), VARIADIC("Min", T_NUM),
-	LOGIC("Equal", 7, T_EQ), LOGIC("Less", 7, T_NUM | T1(DT_U8)), LOGIC("Greater", 7, T_NUM | T1(DT_U8)),
-	LOGIC("LessOrEqual", 12, T_NUM | T1(DT_U8)), LOGIC("GreaterOrEqual", 12, T_NUM | T1(DT_U8)),
+	ARITH("Add", T_ARITH), ARITH("Sub", T_ARITH), ARITH("Mul", T_ARITH), ARITH("Div", T_ARITH),
+	ARITH("Pow", T_NUM),
+	{ "Mod", 10, 25, 2, 2, 1, 1, 0, a_fmod, binary_infer, binary_run, 0, T_WHOLE, T_WHOLE },
+	VARIADIC("Sum", T_FLOAT), VARIADIC("Mean", T_FLOAT), VARIADIC("Max", T_ARITH), VARIADIC("Min", T_ARITH),
+	LOGIC("Equal", 7, T_EQ), LOGIC("Less", 7, T_ARITH), LOGIC("Greater", 7, T_ARITH),
+	LOGIC("LessOrEqual", 12, T_ARITH), LOGIC("GreaterOrEqual", 12, T_ARITH),
 	LOGIC("And", 7, T1(DT_BOOL)), LOGIC("Or", 7, T1(DT_BOOL)), LOGIC("Xor", 7, T1(DT_BOOL)),
 	{ "Where", 9, 25, 3, 3, 1, 1, 0, NULL, where_infer, where_run, 0, T1(DT_BOOL), T_ANY },
 };

@@ -205,28 +205,54 @@ static int conv_infer(struct plan *p, struct step *s)
 	return ERR_OK;
 }
 
-/* Output extent: stride (in - 1) + output_padding + (k - 1) dil + 1 - pads. */
+/* Output extent: stride (in - 1) + output_padding + (k - 1) dil + 1 - pads; or given (output_shape, SAME),
+ * and then the pads follow. */
+static int transpose_axis(struct plan *p, struct step *s, struct window *w, int i, int64_t extra, int64_t want,
+                          int mode)
+{
+	uint64_t out;
+	struct ck full = ck_add(ck_mul(ck_i64(w->stride[i]), ck_i64(w->in[i] - 1)),
+	                        ck_add(ck_i64(extra), ck_i64((w->k[i] - 1) * w->dil[i] + 1)));
+	if (extra >= w->stride[i] && extra >= w->dil[i])
+		return plan_fail(p, s, ERR_MODEL, "output_padding of %lld", (long long)extra);
+	if (want < 0 && mode >= 2 && !ck_get(ck_mul(ck_i64(w->in[i]), ck_i64(w->stride[i])), LIMIT_EXTENT, (uint64_t *)&want))
+		return plan_fail_shape(p, s, "an output extent above 2^40");
+	if (want >= 0 && !full.bad && (uint64_t)want > full.v && (uint64_t)want - full.v <= (uint64_t)w->stride[i]) {
+		/* Larger than the windows reach: the rest holds the bias alone. */
+		w->pad[i] = w->pad[i + 2] = 0;
+		w->out[i] = want;
+		return want <= (int64_t)LIMIT_EXTENT ? ERR_OK : plan_fail_shape(p, s, "an output extent above 2^40");
+	}
+	if (want >= 0) {
+		uint64_t total;
+		if (want > (int64_t)LIMIT_EXTENT || !ck_get(ck_sub(full, ck_i64(want)), LIMIT_EXTENT, &total))
+			return plan_fail_shape(p, s, "an output extent of %lld", (long long)want);
+		w->pad[i] = (int64_t)(mode == 2 ? total / 2 : total - total / 2);
+		w->pad[i + 2] = (int64_t)total - w->pad[i];
+	}
+	if (!ck_get(ck_sub(full, ck_i64(w->pad[i] + w->pad[i + 2])), LIMIT_EXTENT, &out))
+		return plan_fail_shape(p, s, "an output extent below 0 or above 2^40");
+	w->out[i] = (int64_t)out;
+	return ERR_OK;
+}
+
 static int transpose_window(struct plan *p, struct step *s, struct window *w, int spatial)
 {
-	int64_t extra[2] = { 0 };
-	int rc = window_list(p, s, "output_padding", spatial, 0, 0, extra);
+	int64_t extra[2] = { 0 }, want[2] = { -1, -1 };
+	int rc = window_list(p, s, "output_padding", spatial, 0, 0, extra), mode = auto_pad(s);
 	if (rc)
 		return rc;
-	if (op_attr(s->node, "output_shape") || auto_pad(s) > 1)
-		return plan_fail(p, s, ERR_UNSUPPORTED, "output_shape or auto_pad");
-	if (spatial == 1)
+	if (op_attr(s->node, "output_shape") && (rc = window_list(p, s, "output_shape", spatial, 0, 0, want)))
+		return rc;
+	if (spatial == 1) {
 		extra[1] = extra[0], extra[0] = 0;
-	for (int i = 0; i < 2; i++) {
-		uint64_t out;
-		struct ck c = ck_add(ck_mul(ck_i64(w->stride[i]), ck_i64(w->in[i] - 1)),
-		                     ck_add(ck_i64(extra[i]), ck_i64((w->k[i] - 1) * w->dil[i] + 1)));
-		c = ck_sub(c, ck_i64(w->pad[i] + w->pad[i + 2]));
-		if (extra[i] >= w->stride[i] && extra[i] >= w->dil[i])
-			return plan_fail(p, s, ERR_MODEL, "output_padding of %lld", (long long)extra[i]);
-		if (!ck_get(c, LIMIT_EXTENT, &out))
-			return plan_fail_shape(p, s, "an output extent below 0 or above 2^40");
-		w->out[i] = (int64_t)out;
+		want[1] = want[0], want[0] = -1;
 	}
+	for (int i = spatial == 1; i < 2; i++)
+		if ((rc = transpose_axis(p, s, w, i, extra[i], want[i], mode)))
+			return rc;
+	if (spatial == 1)
+		w->out[0] = 1;
 	return ERR_OK;
 }
 

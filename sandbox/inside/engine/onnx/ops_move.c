@@ -513,8 +513,13 @@ static int one_hot_infer(struct plan *p, struct step *s)
 		return ERR_LIMIT;
 	if (ix->dtype != DT_I64 && ix->dtype != DT_I32)
 		return plan_fail(p, s, ERR_UNSUPPORTED, "indices of %s", dtype_name(ix->dtype));
-	if ((rc = plan_ints(p, s, 1, &depth, 1, &n)))
+	if (step_in(s, 1)->dtype == DT_F32) {
+		float f = 0;
+		n = const_scalar(p, s->in[1], &f);
+		depth = f > 0 && f < 1e12f ? (int64_t)f : 0;
+	} else if ((rc = plan_ints(p, s, 1, &depth, 1, &n))) {
 		return rc;
+	}
 	if (n != 1 || depth <= 0 || v->n != 2 || v->rank != 1)
 		return plan_fail(p, s, ERR_MODEL, "a depth of %lld and %llu values", n == 1 ? (long long)depth : 0,
 		                 (unsigned long long)v->n);

@@ -94,7 +94,7 @@ static int layer_infer(struct plan *p, struct step *s)
 {
 	const struct tensor *x = s->in[0];
 	struct norm_p *q = s->p = plan_alloc(p, 1, sizeof *q);
-	int64_t axis = op_attr_int(s->node, "axis", -1);
+	int64_t axis = op_attr_int(s->node, "axis", -1), d[LIMIT_RANK];
 	int rc;
 	if (!q)
 		return ERR_LIMIT;
@@ -104,8 +104,6 @@ static int layer_infer(struct plan *p, struct step *s)
 		return plan_fail_shape(p, s, "axis %lld is outside a rank of %d", (long long)axis, x->rank);
 	if (op_attr_int(s->node, "stash_type", 1) != 1)
 		return plan_fail(p, s, ERR_UNSUPPORTED, "another stash_type than float");
-	if (step_out(s, 1) || step_out(s, 2))
-		return plan_fail(p, s, ERR_UNSUPPORTED, "the outputs of mean and deviation");
 	q->rows = q->n = 1;
 	for (int i = 0; i < x->rank; i++)
 		*(i < axis ? &q->rows : &q->n) *= x->dims[i];
@@ -114,7 +112,27 @@ static int layer_infer(struct plan *p, struct step *s)
 			return plan_fail(p, s, ERR_UNSUPPORTED, "operand %u has %llu numbers for rows of %lld", i,
 			                 (unsigned long long)s->in[i]->n, (long long)q->n);
 	q->eps = op_attr_float(s->node, "epsilon", 1e-5f);
+	for (int i = 0; i < x->rank; i++)
+		d[i] = i < axis ? x->dims[i] : 1;
+	if ((rc = plan_out(p, s, 1, DT_F32, x->rank, d)) || (rc = plan_out(p, s, 2, DT_F32, x->rank, d)))
+		return rc;
 	return plan_out(p, s, 0, DT_F32, x->rank, x->dims);
+}
+
+/* Mean and 1 / sqrt(variance + eps) of each row, where somebody asks for them. */
+static void layer_moments(const struct run *r, const struct step *s)
+{
+	const struct norm_p *q = s->p;
+	for (int64_t i = 0; i < q->rows; i++) {
+		const float *x = (const float *)s->in[0]->data + i * q->n;
+		float mean = r->k->sum_f32(x, (size_t)q->n) / (float)q->n, sum = 0;
+		for (int64_t k = 0; k < q->n; k++)
+			sum += (x[k] - mean) * (x[k] - mean);
+		if (step_out(s, 1))
+			((float *)s->out[1]->data)[i] = mean;
+		if (step_out(s, 2))
+			((float *)s->out[2]->data)[i] = 1.0f / sqrtf(sum / (float)q->n + q->eps);
+	}
 }
 
 struct layer_job {
@@ -140,8 +158,10 @@ static int layer_run(struct run *r, const struct step *s)
 	const struct norm_p *q = s->p;
 	struct layer_job j = { r, s };
 	int64_t each = q->rows > 64 ? (q->rows + 63) / 64 : 1;
-	if (s->out[0]->n)
+	if (s->in[0]->n && step_out(s, 0))
 		run_tasks(r, layer_task, &j, (uint32_t)((q->rows + each - 1) / each));
+	if (s->in[0]->n && (step_out(s, 1) || step_out(s, 2)))
+		layer_moments(r, s);
 	return ERR_OK;
 }
 

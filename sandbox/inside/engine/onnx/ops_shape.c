@@ -150,13 +150,15 @@ static int dropout_infer(struct plan *p, struct step *s)
 	if (training && (training->kind != K_CONST || training->dtype != DT_BOOL || training->n != 1 ||
 	                 !plan_data(p, training) || *(const uint8_t *)training->data))
 		return plan_fail(p, s, ERR_UNSUPPORTED, "Dropout in training mode");
-	if (mask && mask->value != ONNX_NONE && p->m->values[mask->value].n_uses)
-		return plan_fail(p, s, ERR_UNSUPPORTED, "the mask of Dropout is used");
 	if (mask) {
-		/* Used by nothing: a constant nobody reads. */
+		/* Nothing is dropped: all true. */
 		if ((rc = plan_shape(p, s, mask, DT_BOOL, s->in[0]->rank, s->in[0]->dims)))
 			return rc;
+		if (!(mask->data = plan_alloc(p, 1, 8)))
+			return ERR_LIMIT;
+		*(uint8_t *)mask->data = 1;
 		mask->kind = K_CONST;
+		mask->splat = true;
 	}
 	return same_infer(p, s);
 }

@@ -131,6 +131,7 @@ static int clip_infer(struct plan *p, struct step *s)
 {
 	struct elem_unary *u = s->p = plan_alloc(p, 1, sizeof *u);
 	float *lim[2];
+	bool fixed = true;
 	if (!u)
 		return ERR_LIMIT;
 	u->is_act = true;
@@ -143,18 +144,26 @@ static int clip_infer(struct plan *p, struct step *s)
 		struct tensor *t = step_in(s, i);
 		if (t && (t->n != 1 || t->dtype != s->in[0]->dtype))
 			return plan_fail(p, s, ERR_MODEL, "limit %u is no single %s", i, dtype_name(s->in[0]->dtype));
-		if (t && t->dtype == DT_F32 && !const_scalar(p, t, lim[i - 1]))
-			return plan_fail(p, s, ERR_UNSUPPORTED, "limit %u is only known while running", i);
+		if (t && t->dtype == DT_F32 && t->kind == K_CONST && !const_scalar(p, t, lim[i - 1]))
+			return ERR_LIMIT;
+		fixed = fixed && (!t || t->kind == K_CONST);
 	}
-	s->blockable = s->in[0]->dtype == DT_F32;
+	s->blockable = s->in[0]->dtype == DT_F32 && fixed;
 	return same_type(p, s, T_NUM);
 }
 
 static int clip_run(struct run *r, const struct step *s)
 {
 	const struct tensor *x = s->in[0], *y = s->out[0];
-	if (x->dtype == DT_F32)
-		return elem_unary_step(r, s);
+	if (x->dtype == DT_F32) {
+		struct elem_unary u = *(const struct elem_unary *)s->p;
+		if (step_in(s, 1))
+			u.act.alpha = *(const float *)s->in[1]->data;
+		if (step_in(s, 2))
+			u.act.beta = *(const float *)s->in[2]->data;
+		elem_unary_run(r, &u, y->data, x->data, x->n);
+		return ERR_OK;
+	}
 	int64_t lo = step_in(s, 1) ? const_int(s->in[1], 0) : INT64_MIN;
 	int64_t hi = step_in(s, 2) ? const_int(s->in[2], 0) : INT64_MAX;
 	for (uint64_t i = 0; i < x->n; i++) {
