@@ -167,7 +167,7 @@ JAILER_OBJS  := $(addprefix sandbox/outside/,jailer.o jail_once.o jail_child.o j
                 $(STEP_OBJS)
 # WALL_OBJS: what broker and auditor need to wall themselves. SPAWN_OBJS: the broker's hold on the jailer.
 WALL_OBJS    := $(STEP_OBJS) sandbox/wall/wall.o sandbox/wall/probe.o
-SPAWN_OBJS   := $(addprefix sandbox/outside/,spawn.o word.o verify.o verdict.o violation.o advice.o memfd.o attempt.o)
+SPAWN_OBJS   := $(addprefix sandbox/outside/,spawn.o word.o verify.o verdict.o violation.o advice.o spare.o memfd.o attempt.o)
 # START_OBJS: a worker's way from exec, or from its template's fork, to "locked" (with PROTO_CORE and KERNEL_OBJS).
 START_OBJS   := sandbox/inside/start.o $(addprefix sandbox/outside/,template.o jail_child.o jail_clone.o) $(STEP_OBJS)
 ATTACK_OBJS  := tests/jail/attack.o $(START_OBJS) sandbox/inside/engine/kernels/pool.o $(PROTO_CORE)
@@ -288,12 +288,20 @@ UNIT_TESTS += $(KERNEL_TESTS)
 $(foreach t,$(KERNEL_TESTS),$(eval $(t)_OBJS := $(KERNEL_OBJS)))
 
 # ---- engine/gguf: language models: reader, facts ----
-GGUF_OBJS := $(addprefix sandbox/inside/engine/gguf/,read.o tensors.o types.o strmap.o check.o vocab.o facts.o sha256.o)
+GGUF_OBJS := $(addprefix sandbox/inside/engine/gguf/,read.o tensors.o types.o strmap.o check.o vocab.o facts.o sha256.o dequant.o)
 $(B)/obj/sandbox/inside/engine/gguf/%.o: CFLAGS += $(WARN_STRICT)
 GGUF_BELOW := $(GGUF_OBJS) sandbox/inside/engine/arena.o proto/err.o
 UNIT_TESTS += unit_gguf_corpus
 unit_gguf_corpus_OBJS := $(GGUF_BELOW)
 $(B)/tests/unit_gguf_corpus: | $(B)/gguf-corpus/manifest.txt
+UNIT_TESTS += unit_gguf_dequant
+unit_gguf_dequant_OBJS := $(GGUF_BELOW) $(KERNEL_OBJS)
+# The reader, dequantisation and tokenizers without a worker, for the judges; never installed.
+TEST_PROGRAMS += gguf_tool
+$(B)/tests/gguf_tool: $(addprefix $(B)/obj/,tests/judges/gguf_tool.o $(GGUF_BELOW) $(KERNEL_OBJS))
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK  $(VARIANT) $(@F)")
+	$(Q)$(CC) $(SAN) -pthread -pie $(LDHARD) -o $@ $(filter %.o,$^) -lm
 FUZZERS += fuzz_gguf
 fuzz_gguf_OBJS := $(GGUF_BELOW)
 # Good and bad files, written from descriptions: no binary corpus is kept.

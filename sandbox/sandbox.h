@@ -126,6 +126,19 @@ void worker_kill(const struct worker *w); /* SIGKILL through the pidfd */
 /* Closes the descriptors; a worker that was not reaped is killed and reaped first. */
 void worker_close(struct worker *w);
 
+/* --- workers kept ready ------------------------------------------------------------------------------------- */
+
+/* Locked, proved, and without an order yet: taking one costs no start. For one model each, because a worker maps
+ * its model before it is locked; it has not read a byte of it. */
+struct spares;
+MUST_CHECK int spares_new(unsigned cap, struct spares **out, struct err *e);
+/* Starts one more (blocks as worker_start does). Errors: ERR_BUSY when all places are taken; those of worker_start. */
+MUST_CHECK int spares_add(struct spares *s, struct jail *j, int proc_fd, const struct worker_order *o, struct err *e);
+/* Hands out one that was started with an equal order for the very same model_fd's file and still lives: it is
+ * then the caller's, as after worker_start. False: there is none. */
+bool spares_take(struct spares *s, const struct worker_order *o, struct worker *w);
+void spares_free(struct spares *s); /* ends those that are left; NULL is fine */
+
 /* --- refused calls: the kernel's report ------------------------------------------------------------------------ */
 
 struct violation {

@@ -55,8 +55,6 @@ struct from_jailer {
 #define SKIPS(j, layer) false
 #endif
 
-static uint32_t level_known; /* + 1: a template has asked the processor already, workers need not */
-
 extern char **environ;
 extern const char __ehdr_start[]; /* the linker's: this program's ELF header, as it is mapped */
 
@@ -151,7 +149,7 @@ static int prepare_engine(struct start *st, const struct from_jailer *j, int (*p
 {
 	prctl(PR_SET_NAME, "fumehood-worker"); /* exec from memory left a name that tells nothing */
 	syscall(SYS_arch_prctl, KABI_ARCH_REQ_XCOMP_PERM, KABI_XFEATURE_XTILEDATA);
-	st->level = level_known ? level_known - 1 : (uint32_t)level_detect();
+	st->level = (uint32_t)level_detect();
 	st->n_threads = (unsigned)j->n_threads;
 	return prepare ? prepare(st) : 0;
 }
@@ -274,10 +272,11 @@ static void after(struct start *st, const struct from_jailer *j, uint32_t step, 
 	sys_exit_group(START_EXIT_BASE + (int)(step - STEP_START_ARGS));
 }
 
-/* What a template asks the processor once, for all of its workers. */
+/* What a template asks and measures once, for all of its workers: both keep their answers. */
 static void before_fork(void)
 {
-	level_known = (uint32_t)level_detect() + 1;
+	pool_measure();
+	(void)level_detect();
 }
 
 void start_prepared_or_die(struct start *st, char **argv, int (*prepare)(struct start *st))

@@ -2,8 +2,8 @@
  *
  * What the attack program (fumehood-attack) is told to try when it stands in the worker's place: its
  * "model" is one attempt. It locks itself as a worker does, says LOCKED, waits for one byte
- * (ATTEMPT_GO) on the channel, makes the attempt (ATTEMPT_EARLY: made before the lock), and if it still lives writes struct attempt_result
- * and ends with exit code 0.
+ * (ATTEMPT_GO) on the channel, makes the attempt (ATTEMPT_EARLY: made before the lock), and if it still
+ * lives writes struct attempt_result and ends with exit code 0.
  *
  *   offset size
  *        0    8  magic "ATTEMPT1"

@@ -11,8 +11,9 @@
  * is that the broker, before its own wall, maps the workers' uids into that namespace.
  *
  * On descriptor 3, a SEQPACKET socket, one frame per datagram: SPAWN, TEMPLATE and PROBE in, SPAWNED and
- * PROBED out. The last SPAWNED with request id 0 says how the start went. A worker is the broker's child (CLONE_PARENT), so it does
- * not end with the jailer and the broker reaps it, also when the spawn failed after the clone.
+ * PROBED out. The last SPAWNED with request id 0 says how the start went. A worker is the broker's child
+ * (CLONE_PARENT), so it does not end with the jailer and the broker reaps it, also when the spawn failed
+ * after the clone.
  *
  * Side: outside. Trusts: the broker to be the only one on descriptor 3; not the content of its frames.
  * Owns: nothing that outlives a spawn.

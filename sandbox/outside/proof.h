@@ -33,9 +33,10 @@ unsigned jailer_base_filters(const struct jail *j);
 #define PROOF_WORKER_FILTERS 4
 #define PROOF_WORKER_FILTERS_KILL 3
 
-/* Which of the numbers 0 to 63 are open in a worker, by the jailer's look. Errors: ERR_WALL when the kernel
- * does not let it look. */
-MUST_CHECK int jailer_probe(struct jail *j, int pidfd, uint64_t *open_fds, struct err *e);
+/* Which of the numbers 0 to 63 are open in a worker, by the jailer's look: asked and, after other work, heard;
+ * whoever has asked must hear. Errors: ERR_WALL when the kernel does not let it look. */
+MUST_CHECK int jailer_probe_ask(struct jail *j, int pidfd, struct err *e);
+MUST_CHECK int jailer_probe_hear(struct jail *j, uint64_t *open_fds, struct err *e);
 
 /* --- shared by the files of the broker's side -------------------------------------------------------------- */
 

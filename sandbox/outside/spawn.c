@@ -245,13 +245,16 @@ int jailer_template(struct jail *j, int program_fd, struct err *e)
 	return ERR_OK;
 }
 
-int jailer_probe(struct jail *j, int pidfd, uint64_t *open_fds, struct err *e)
+int jailer_probe_ask(struct jail *j, int pidfd, struct err *e)
 {
 	const struct one_fd_fixed none = { { 0 } };
+	return send_frame(j, MSG_PROBE, ++j->next_id, &none, &pidfd, 1, e);
+}
+
+int jailer_probe_hear(struct jail *j, uint64_t *open_fds, struct err *e)
+{
 	struct probed_fixed body;
-	int extra, rc = send_frame(j, MSG_PROBE, ++j->next_id, &none, &pidfd, 1, e);
-	if (rc == ERR_OK)
-		rc = recv_frame(j, MSG_PROBED, j->next_id, &body, &extra, e);
+	int extra, rc = recv_frame(j, MSG_PROBED, j->next_id, &body, &extra, e);
 	if (rc == ERR_OK && body.error)
 		rc = err_set(e, ERR_WALL, "proof: the kernel does not let the jailer look at a worker's descriptors: %s "
 		             "(Yama's ptrace_scope 3, or a container's profile)", strerror(body.error));

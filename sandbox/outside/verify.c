@@ -149,19 +149,25 @@ static int check_fd(void *arg, const char *name)
 	return strcmp(name, "3") != 0;
 }
 
-/* Exactly the channel: by the list where this process may read it, else by the jailer's look at each
- * number. In a container without namespaces neither may be allowed: then the proof rests on close_range and
- * on the program's digest, and the record says so. */
-static int check_fds(struct jail *j, int proc_fd, struct worker *w, struct err *e)
+/* The list of descriptors, where this process may read it; else the jailer is asked to look at each number,
+ * which it does while the threads are looked at here. */
+static int fds_begin(struct jail *j, int proc_fd, struct worker *w, int *n, struct err *e)
 {
 	char path[32];
-	uint64_t open_fds;
 	snprintf(path, sizeof path, "%d/fd", (int)w->pid);
-	int n = each_number(proc_fd, path, check_fd, NULL), rc = ERR_OK;
-	w->fds_seen = FDS_LISTED;
-	if (n == -EACCES || n == -EPERM) {
-		w->fds_seen = FDS_PROBED;
-		rc = jailer_probe(j, w->pidfd, &open_fds, e);
+	*n = each_number(proc_fd, path, check_fd, NULL);
+	w->fds_seen = *n == -EACCES || *n == -EPERM ? FDS_PROBED : FDS_LISTED;
+	return w->fds_seen == FDS_PROBED ? jailer_probe_ask(j, w->pidfd, e) : ERR_OK;
+}
+
+/* Exactly the channel. In a container without namespaces neither way may be allowed: then the proof rests on
+ * close_range and on the program's digest, and the record says so. */
+static int fds_end(struct jail *j, struct worker *w, int n, struct err *e)
+{
+	uint64_t open_fds;
+	int rc = ERR_OK;
+	if (w->fds_seen == FDS_PROBED) {
+		rc = jailer_probe_hear(j, &open_fds, e);
 		n = rc == ERR_OK && open_fds == 1ULL << 3 ? 1 : 0;
 	}
 	if (rc == ERR_WALL && !(w->layers & LAYER_BIT(USER_NS))) {
@@ -193,7 +199,7 @@ static int check_layers(const struct worker_order *o, struct worker *w, struct e
 	return ERR_OK;
 }
 
-int worker_verify(struct jail *j, int proc_fd, const struct worker_order *o, struct worker *w, struct err *e)
+static int check_threads(struct jail *j, int proc_fd, const struct worker_order *o, struct worker *w, struct err *e)
 {
 	const struct proof_expect x = {
 		w->uid, w->gid,
@@ -208,6 +214,18 @@ int worker_verify(struct jail *j, int proc_fd, const struct worker_order *o, str
 		return c.rc;
 	if (n != (int)o->n_threads)
 		return err_set(e, ERR_WALL, "proof: the worker has %d threads, %u were ordered", n, o->n_threads);
-	int rc = check_fds(j, proc_fd, w, e);
-	return rc ? rc : check_layers(o, w, e);
+	return ERR_OK;
+}
+
+int worker_verify(struct jail *j, int proc_fd, const struct worker_order *o, struct worker *w, struct err *e)
+{
+	struct err later;
+	int n, rc = fds_begin(j, proc_fd, w, &n, e);
+	if (rc != ERR_OK)
+		return rc;
+	rc = check_threads(j, proc_fd, o, w, e);
+	int fds = fds_end(j, w, n, rc == ERR_OK ? e : &later);
+	if (rc == ERR_OK)
+		rc = fds;
+	return rc == ERR_OK ? check_layers(o, w, e) : rc;
 }

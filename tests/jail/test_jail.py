@@ -715,10 +715,11 @@ def test_jailer_refuses_bad_orders_and_goes_on(place):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_broker_killed_at_random_points(place, mode):
+@pytest.mark.parametrize("way", ["exec", "template"])
+def test_broker_killed_at_random_points(place, mode, way):
     rnd = random.Random(3)
     for _ in range(50):
-        p = subprocess.Popen(command(place, mode, ["--optional", "shipped"]), stdin=subprocess.PIPE,
+        p = subprocess.Popen(command(place, mode, ["--optional", "shipped"] + WAYS[way]), stdin=subprocess.PIPE,
                              stdout=subprocess.DEVNULL, start_new_session=True)
         p.stdin.write(b"spin\n" * 5)
         p.stdin.flush()
@@ -744,11 +745,12 @@ def workers_of(sid):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_worker_killed_at_random_points(place, mode):
+@pytest.mark.parametrize("way", ["exec", "template"])
+def test_worker_killed_at_random_points(place, mode, way):
     """The broker never hangs, answers each time, and goes on: the last attempt is like the first."""
     rnd = random.Random(5)
-    p = subprocess.Popen(command(place, mode, ["--optional", "shipped", "--deadline", "60"]), stdin=subprocess.PIPE,
-                         stdout=subprocess.PIPE, text=True, start_new_session=True)
+    p = subprocess.Popen(command(place, mode, ["--optional", "shipped", "--deadline", "60"] + WAYS[way]),
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
     fds = f"/proc/{p.pid}/fd"
     seen, open_fds = {}, []
     for i in range(50):
@@ -774,10 +776,49 @@ def test_worker_killed_at_random_points(place, mode):
     p.stdout.close()
 
 
+def pids_named(sid, name):
+    found = []
+    for pid, _ in in_session(sid):
+        try:
+            if open(f"/proc/{pid}/comm").read().strip() == name:
+                found.append(pid)
+        except OSError:
+            pass
+    return found
+
+
 @pytest.mark.parametrize("mode", MODES)
-def test_jailer_killed_does_not_end_the_worker_but_the_broker_does(place, mode):
-    p = subprocess.Popen(command(place, mode, ["--optional", "shipped", "--stay", "spin"]), stdout=subprocess.PIPE,
-                         text=True, start_new_session=True)
+def test_template_killed_and_workers_start_by_exec(place, mode):
+    """Its workers live on, and the next one is started anew, in the same jail. Then all end with the broker."""
+    p = subprocess.Popen(command(place, mode, ["--optional", "shipped", "--template", "--deadline", 100]),
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+    def ask(what):
+        p.stdin.write(what + "\n")
+        p.stdin.flush()
+        return json.loads(p.stdout.readline())
+
+    assert ask("39")["end"] == "reported"
+    template = pids_named(p.pid, "fumehood-tmpl")
+    assert len(template) == 1
+    status = open(f"/proc/{template[0]}/status").read()
+    assert re.search(r"^CapEff:\t0+$", status, re.M) and re.search(r"^CapPrm:\t0+$", status, re.M)
+    assert re.search(r"^Seccomp:\t2$", status, re.M) and re.search(r"^NoNewPrivs:\t1$", status, re.M)
+    os.kill(template[0], signal.SIGKILL)
+    for _ in range(2):
+        r = ask("39")
+        assert r["end"] == "reported" and r["missing"] == "none" or set(r["missing"].split(",")) <= set(SHIPPED), r
+    assert pids_named(p.pid, "fumehood-tmpl") == []
+    p.stdin.close()
+    assert p.wait(5) == 0 and wait_empty(p.pid) == []
+    p.stdout.close()
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("way", ["exec", "template"])
+def test_jailer_killed_does_not_end_the_worker_but_the_broker_does(place, mode, way):
+    p = subprocess.Popen(command(place, mode, ["--optional", "shipped", *WAYS[way], "--stay", "spin"]),
+                         stdout=subprocess.PIPE, text=True, start_new_session=True)
     word, worker, jailer = p.stdout.readline().split()
     assert word == "up"
     status = open(f"/proc/{worker}/status").read()
@@ -805,9 +846,10 @@ def test_what_the_program_finds_around_it(place, mode):
 
 
 @pytest.mark.skipif(not ROOT, reason="looks into other users' processes")
-def test_what_root_sees_of_a_worker(place):
+@pytest.mark.parametrize("way", ["exec", "template"])
+def test_what_root_sees_of_a_worker(place, way):
     """Uid of its own, empty network, empty read-only root, no environment: by /proc, as root."""
-    p = subprocess.Popen(["setpriv", "--groups=4,27"] + command(place, "root", ["--optional", "shipped", "--stay", "spin"]),
+    p = subprocess.Popen(["setpriv", "--groups=4,27"] + command(place, "root", ["--optional", "shipped", *WAYS[way], "--stay", "spin"]),
                          stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
         _, worker, _ = p.stdout.readline().split()
@@ -816,6 +858,7 @@ def test_what_root_sees_of_a_worker(place):
         assert 1900000 <= uid < 1900000 + 65536
         assert re.search(r"^Groups:\t\s*$", open(f"{proc}/status").read(), re.M)
         assert open(f"{proc}/environ", "rb").read() == b""
+        assert open(f"{proc}/cmdline", "rb").read().startswith(b"fumehood-worker [jailed]\0")
         assert [f for f in os.listdir(f"{proc}/fd")] == ["3"]
         net = open(f"{proc}/net/dev").read().splitlines()[2:]
         assert len(net) == 1 and net[0].strip().startswith("lo:")

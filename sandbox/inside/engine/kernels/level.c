@@ -50,21 +50,40 @@ static uint32_t xcr0_get(void)
 	return lo;
 }
 
-bool level_is_supported(enum level l)
+/* The processor is asked once per program: each CPUID leaves a virtual machine (10 us and more), and a worker
+ * that was forked from a template finds the answers of its template. Written before there are threads, or
+ * with the same value by each. */
+static struct {
+	_Atomic bool is_known;
+	uint32_t c1, b7, d7, xcr0;
+} cpu;
+
+static void cpu_ask(void)
 {
 	unsigned a, b, c, d, c1 = 0, b7 = 0, d7 = 0;
-	if ((unsigned)l >= LEVEL__MAX)
-		return false;
+	if (cpu.is_known)
+		return;
 	if (__get_cpuid(1, &a, &b, &c, &d))
 		c1 = c;
 	if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
 		b7 = b;
 		d7 = d;
 	}
-	uint32_t xcr0 = c1 & C1_OSXSAVE ? xcr0_get() : 0;
+	cpu.c1 = c1;
+	cpu.b7 = b7;
+	cpu.d7 = d7;
+	cpu.xcr0 = c1 & C1_OSXSAVE ? xcr0_get() : 0;
+	cpu.is_known = true;
+}
+
+bool level_is_supported(enum level l)
+{
+	if ((unsigned)l >= LEVEL__MAX)
+		return false;
+	cpu_ask();
 	const struct need *n = &needs[l];
-	return (c1 & n->c1) == n->c1 && (b7 & n->b7) == n->b7 && (d7 & n->d7) == n->d7 &&
-	       (xcr0 & n->xcr0) == n->xcr0;
+	return (cpu.c1 & n->c1) == n->c1 && (cpu.b7 & n->b7) == n->b7 && (cpu.d7 & n->d7) == n->d7 &&
+	       (cpu.xcr0 & n->xcr0) == n->xcr0;
 }
 
 enum level level_detect(void)

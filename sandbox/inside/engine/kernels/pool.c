@@ -27,6 +27,7 @@
 #define FUTEX_WAIT_PRIVATE 128
 #define FUTEX_WAKE_PRIVATE 129
 #define SPIN_US 40            /* longer than the gap between two operators, shorter than a time slice */
+#define SPIN_SAMPLE 1000       /* pauses that are measured */
 #define SPIN_MIN 200
 #define SPIN_MAX 20000
 #define GENERATION_ONE (UINT64_C(1) << 32)
@@ -159,17 +160,20 @@ void pool_run(struct pool *p, void (*fn)(void *arg, uint32_t task, unsigned thre
 	atomic_store(&p->caller_waits, 0);
 }
 
-/* How many pauses SPIN_US takes here: a pause is 20 to 150 cycles, by processor. */
-static uint32_t spins_measure(void)
+/* How many pauses SPIN_US takes here: a pause is 20 to 150 cycles, by processor. Once per program, and in a
+ * template before it forks: the measurement alone would be a tenth of a worker's start. */
+static uint32_t spins_known;
+
+void pool_measure(void)
 {
 	struct timespec a, b;
 	clock_gettime(CLOCK_MONOTONIC, &a);
-	for (int i = 0; i < 1000; i++)
+	for (int i = 0; i < SPIN_SAMPLE; i++)
 		_mm_pause();
 	clock_gettime(CLOCK_MONOTONIC, &b);
 	uint64_t ns = (uint64_t)(b.tv_sec - a.tv_sec) * 1000000000u + (uint64_t)b.tv_nsec - (uint64_t)a.tv_nsec;
-	uint64_t spins = ns ? UINT64_C(1000) * SPIN_US * 1000 / ns : SPIN_MIN;
-	return spins < SPIN_MIN ? SPIN_MIN : spins > SPIN_MAX ? SPIN_MAX : (uint32_t)spins;
+	uint64_t spins = ns ? UINT64_C(1000) * SPIN_SAMPLE * SPIN_US / ns : SPIN_MIN;
+	spins_known = spins < SPIN_MIN ? SPIN_MIN : spins > SPIN_MAX ? SPIN_MAX : (uint32_t)spins;
 }
 
 size_t pool_bytes(unsigned n_threads)
@@ -198,7 +202,9 @@ int pool_start(struct pool **out, void *mem, unsigned n_threads, void *stacks, s
 	memset(p, 0, pool_bytes(n_threads));
 	fp_env_set();
 	p->n_threads = n_threads;
-	p->spins = spins_measure();
+	if (!spins_known && n_threads > 1)
+		pool_measure();
+	p->spins = spins_known;
 	for (unsigned i = 1; i < n_threads; i++) {
 		p->threads[i].pool = p;
 		p->threads[i].index = i;

@@ -13,6 +13,9 @@
 
 struct pool;
 
+/* Measures how long a pause is, once; pool_start does it when nobody has. Not for two threads at once. */
+void pool_measure(void);
+
 /* Bytes that pool_start needs for n_threads (the caller's own thread is thread 0 and counts). */
 size_t pool_bytes(unsigned n_threads);
 
