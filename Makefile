@@ -85,6 +85,7 @@ unit_proto_frame_LIBS := -lprotobuf-c
 unit_proto_pb_OBJS := $(PROTO_OBJS)
 unit_proto_pb_LIBS := -lprotobuf-c
 FUZZERS += fuzz_frame fuzz_pb
+FUZZ_ALARM := fuzz_negative # must be caught: run.sh tries it first
 fuzz_frame_OBJS := $(PROTO_OBJS)
 fuzz_frame_LIBS := -lprotobuf-c
 fuzz_pb_OBJS := $(PROTO_OBJS)
@@ -313,14 +314,20 @@ ENGINE_OBJS := $(GGUF_OBJS) $(addprefix sandbox/inside/engine/,arena.o dtype.o e
   $(addprefix sandbox/inside/engine/onnx/,wire.o load.o tensor.o graph.o resolve.o needed.o facts.o ops.o \
     nd.o ops_shape.o ops_move.o ops_unary.o ops_binary.o ops_reduce.o ops_matmul.o ops_conv.o ops_pool.o \
     ops_norm.o ops_rnn.o ops_resize.o ops_quant.o infer.o rewrite.o patterns.o fuse.o lower.o \
-    pack.o steps.o memory.o session.o)
+    pack.o steps.o blas_step.o memory.o session.o)
 # The engine without a worker, for judges and measuring; never installed.
 ONNX_RUN_OBJS := $(ENGINE_OBJS) $(KERNEL_OBJS) proto/err.o
 $(B)/tests/onnx_run: $(addprefix $(B)/obj/,tests/judges/onnx_run.o $(ONNX_RUN_OBJS))
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SAN) -pthread -pie $(LDHARD) -Wl,--wrap=kernels_get -o $@ $^ -lm
 
-TEST_PROGRAMS += onnx_run
+# The same as a processor with AVX2 alone runs it, OpenBLAS's products included.
+$(B)/tests/onnx_run_avx2: $(addprefix $(B)/obj/,tests/judges/onnx_run.o $(ONNX_RUN_OBJS) \
+  sandbox/inside/engine/kernels/blas_avx2.o sandbox/inside/engine/kernels/blas_wrap.o)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SAN) -pthread -pie $(LDHARD) -Wl,--wrap=kernels_get -o $@ $^ $(BLAS_LINK) -lm
+
+TEST_PROGRAMS += onnx_run onnx_run_avx2
 ONNX_TESTS := unit_onnx_corpus unit_onnx_session unit_onnx_wire
 UNIT_TESTS += $(ONNX_TESTS)
 $(foreach t,$(ONNX_TESTS),$(eval $(t)_OBJS := $(ONNX_RUN_OBJS)))
@@ -475,7 +482,7 @@ $(B)/tests/policy_tool $(B)/tests/bench_policy:
 	$(Q)$(CC) $(SAN) -pthread -pie $(LDHARD) -o $@ $(filter %.o,$^) -ljansson
 
 # Fuzz targets: tests/fuzz/NAME.c plus NAME_OBJS (make VARIANT=fuzz).
-$(FUZZERS:%=$(B)/fuzz/%): $(B)/fuzz/%: $(OBJ)/tests/fuzz/%.o $$(addprefix $$(OBJ)/,$$($$(@F)_OBJS))
+$(patsubst %,$(B)/fuzz/%,$(FUZZERS) $(FUZZ_ALARM)): $(B)/fuzz/%: $(OBJ)/tests/fuzz/%.o $$(addprefix $$(OBJ)/,$$($$(@F)_OBJS))
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK  $(VARIANT) $(@F)")
 	$(Q)$(CLANG) $(SAN:fuzzer-no-link=fuzzer) -fsanitize=fuzzer -pthread -o $@ $(filter %.o,$^) $($*_LIBS) -lm
@@ -529,7 +536,7 @@ FUZZ_SECONDS ?= 60
 fuzz-smoke:
 	@+$(MAKE) --no-print-directory VARIANT=fuzz fuzz-run
 .PHONY: fuzz-run
-fuzz-run: $(FUZZERS:%=$(B)/fuzz/%)
+fuzz-run: $(patsubst %,$(B)/fuzz/%,$(FUZZERS) $(FUZZ_ALARM))
 	@sh tests/fuzz/run.sh $(B)/fuzz $(FUZZ_SECONDS) $(FUZZERS)
 
 bench: programs-for-tests venv $(BENCH_PROGRAMS:%=$(B)/tests/%)

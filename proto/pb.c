@@ -52,6 +52,16 @@ static int varint_get(struct walk *w, size_t end, uint64_t *out)
 	return bad(w, "a varint of more than 10 bytes");
 }
 
+/* A tag or a length: protobuf-c reads at most 5 bytes of one, so a longer form is no number to it. */
+static int short_varint_get(struct walk *w, size_t end, uint64_t *out)
+{
+	size_t at = w->pos;
+	int rc = varint_get(w, end, out);
+	if (rc == ERR_OK && (w->pos - at > 5 || *out > UINT32_MAX))
+		return bad(w, "a tag or a length of more than 32 bits");
+	return rc;
+}
+
 static unsigned wire_of(ProtobufCType t)
 {
 	static const uint8_t wires[] = {
@@ -154,7 +164,7 @@ static int field_step(struct walk *w)
 	const struct level *l = &w->stack[w->depth - 1];
 	size_t end = l->end;
 	uint64_t tag, len;
-	if (varint_get(w, end, &tag) != ERR_OK || fields_count(w, 1) != ERR_OK)
+	if (short_varint_get(w, end, &tag) != ERR_OK || fields_count(w, 1) != ERR_OK)
 		return ERR_PROTOCOL;
 	unsigned wire = (unsigned)(tag & 7);
 	if (tag >> 3 == 0 || tag >> 3 > 536870911)
@@ -170,7 +180,7 @@ static int field_step(struct walk *w)
 		return bad(w, "a field with another wire type than declared");
 	if (wire != WIRE_LEN)
 		return scalar_skip(w, wire, end);
-	if (varint_get(w, end, &len) != ERR_OK)
+	if (short_varint_get(w, end, &len) != ERR_OK)
 		return ERR_PROTOCOL;
 	if (len > end - w->pos)
 		return bad(w, "a length runs past its message");

@@ -270,7 +270,7 @@ static void row_make(uint64_t index, const Fumehood__Entry *x, const char *cells
 	if (r) {
 		snprintf(bufs[2], sizeof bufs[2], "%s", kind_name(r->kind));
 		if (r->caller)
-			snprintf(bufs[3], sizeof bufs[3], "%.100s", ctl_str(r->caller->principal));
+			snprintf(bufs[3], sizeof bufs[3], "%.100s", ctl_line(r->caller->principal));
 		snprintf(bufs[4], sizeof bufs[4], "%.100s", ctl_str(r->action));
 		model_text(r, bufs[5], sizeof bufs[5]);
 		if (r->decision)

@@ -3,6 +3,10 @@
 # rings: the negative target must be caught. usage: run.sh FOLDER SECONDS NAME...
 dir=$1; secs=$2; shift 2
 ok=0; bad=0; failed=""
+if "$dir/fuzz_negative" -max_total_time=60 -artifact_prefix="$dir/fuzz_negative-" > "$dir/fuzz_negative.log" 2>&1; then
+	echo "fuzz: the planted bug of fuzz_negative was not caught: no result can be trusted"; exit 1
+fi
+echo "  ok    fuzz_negative: the planted bug was caught"
 run_one() {
 	t=$1
 	mkdir -p "$dir/corpus/$t"

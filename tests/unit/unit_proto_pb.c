@@ -62,6 +62,8 @@ static void test_malformed(void **state)
 		{ "\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 12 },
 		{ "\x12\x05" "abc", 5 },                                 /* length past the end */
 		{ "\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11 },
+		{ "\x12\x80\x80\x80\x80\x80\x00", 7 },                /* length in 6 bytes: protobuf-c reads 5 */
+		{ "\x92\x80\x80\x80\x80\x00\x00", 7 },                /* tag likewise */
 		{ "\x0a\x00", 2 },                                       /* handle as bytes */
 		{ "\x10\x00", 2 },                                       /* string as varint */
 		{ "\x12\x01\xff", 3 }, { "\x12\x01\x00", 3 },            /* not UTF-8; NUL */
