@@ -11,6 +11,8 @@ fi
 /usr/bin/python3 -B tests/models/fetch.py || true
 status=0
 $py -B tests/judges/onnx_judge.py "$run" || status=1
+# Products that OpenBLAS does on a processor with AVX2 alone.
+$py -B tests/judges/onnx_judge.py "${run}_avx2" --only ops --level AVX2 fused MatMul Gemm || status=1
 if [ "$2" = long ]; then
 	for level in C AVX2 AVX512; do
 		$py -B tests/judges/onnx_judge.py "$run" --only ops --seed 2 --level $level || status=1

@@ -500,6 +500,9 @@ def fused(o):
     case("swish", [node("Sigmoid", ["x"], ["s"]), node("Mul", ["x", "s"], ["y"])], {"x": o.f(5, 33) * 3}, {})
     case("product bias add relu", [node("MatMul", ["x", "w"], ["m"]), node("Add", ["m", "b"], ["n"]), node("Add", ["n", "z"], ["p"]),
                                    node("Relu", ["p"], ["y"])], {"x": o.f(4, 7, 9), "z": o.f(4, 7, 21)}, {"w": o.f(9, 21), "b": o.f(21)})
+    case("large product", [node("MatMul", ["x", "w"], ["m"]), node("Add", ["m", "b"], ["n"]), node("Relu", ["n"], ["y"])],
+         {"x": o.f(520, 600)}, {"w": o.f(600, 1100) * 0.04, "b": o.f(1100)})
+    case("large gemm", [node("Gemm", ["x", "w", "b"], ["y"], transB=1)], {"x": o.f(600, 530)}, {"w": o.f(1536, 530) * 0.04, "b": o.f(1536)})
     table = {"w": o.f(30, 12), "b": o.f(12), "d": i64(30), "v": np.array([0, 1], np.float32)}
     case("one-hot product", [node("OneHot", ["i", "d", "v"], ["h"]), node("MatMul", ["h", "w"], ["m"]), node("Add", ["m", "b"], ["n"]), node("Relu", ["n"], ["y"])],
          {"i": o.rng.integers(-35, 35, (3, 8))}, table)

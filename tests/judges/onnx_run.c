@@ -307,8 +307,8 @@ int main(int argc, char **argv)
 	double t1 = now_ms();
 	if (engine_session_open(&sa, m, pool, a.level, &s, &e))
 		return fail(&e, now_ms() - t0);
-	fprintf(stderr, "open %.2f ms, session %.2f ms, tables %zu KiB\n", t1 - t0, now_ms() - t1,
-	        ma.used_bytes >> 10);
+	fprintf(stderr, "%s, blas %s, open %.2f ms, session %.2f ms, tables %zu KiB\n", engine_session_level(s),
+	        engine_session_blas_core(s), t1 - t0, now_ms() - t1, ma.used_bytes >> 10);
 	if (a.check)
 		return 0;
 	for (int i = 0; i < a.n_inputs; i++) {

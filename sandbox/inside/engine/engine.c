@@ -9,6 +9,7 @@
 #include "proto/mem.h"
 #include "sandbox/inside/engine/gguf/gguf.h"
 #include "sandbox/inside/engine/kernels/kernels.h"
+#include "sandbox/inside/engine/onnx/blas_step.h"
 #include "sandbox/inside/engine/onnx/session.h"
 
 struct engine_model {
@@ -169,9 +170,7 @@ void engine_session_scrub(struct engine_session *s) { onnx_session_scrub(s->onnx
 
 const char *engine_session_level(const struct engine_session *s) { return level_name(s->onnx->k->level); }
 
-/* Our own kernels do every product: rows of one product keep their bits whatever its size. */
 const char *engine_session_blas_core(const struct engine_session *s)
 {
-	(void)s;
-	return "none";
+	return blas_step_core(s->onnx->k->level);
 }

@@ -5,6 +5,7 @@
  */
 #include "sandbox/inside/engine/onnx/pack.h"
 
+#include "sandbox/inside/engine/onnx/blas_step.h"
 #include "sandbox/inside/engine/onnx/fuse.h"
 
 #include <string.h>
@@ -259,6 +260,16 @@ int pack_matmul(struct plan *p, struct step *s)
 	if (!matmul_packs(s))
 		return ERR_OK;
 	tc = g->is_gemm && !(g->has_residual && s->n_in == 3) ? step_in(s, 2) : NULL;
+	if (blas_step_wants(p, s)) {
+		/* The right side stays as it is, kept once; a folded scale was refused. */
+		if (!plan_data(p, s->in[1]) || (tc && !plan_data(p, s->in[2])))
+			return ERR_LIMIT;
+		if ((rc = blas_step_make(p, s, tc)))
+			return rc;
+		if (tc)
+			s->in[2] = NULL;
+		return ERR_OK;
+	}
 	bias = tc || g->shift;
 	from_file = s->in[1]->from_file && (!tc || tc->from_file) && (!g->scale || g->affine_from_file);
 	memcpy(&alpha, &g->alpha, 4);
