@@ -182,7 +182,8 @@ static int attempt_begin(struct call *k, struct err *e)
 	int rc = blob_new(k->file_name, &fd, e);
 	const struct worker_order order = { .model_fd = fd, .model_bytes = ATTEMPT_BLOB_BYTES,
 	                                    .program_fd = k->b->attack.fd, .arena_bytes = ATTEMPT_ARENA_BYTES,
-	                                    .n_threads = 2, .optional_layers = k->b->conf.optional_layers };
+	                                    .n_threads = 2, .optional_layers = k->b->conf.optional_layers,
+	                                    .violation_kill = k->b->conf.violation == VIOLATION_KILL };
 	if (rc == ERR_OK)
 		rc = worker_start(k->b->jail, k->b->proc_fd, &order, &a->w, e);
 	if (fd >= 0)

@@ -51,6 +51,9 @@ static const struct conf_row rows[] = {
 	NUMBER(queue_per_model, "", 1, 65536, LIMIT_QUEUE_PER_MODEL,
 	       "Calls that may wait for one worker; more are refused as busy."),
 	NUMBER(clients_max, "", 1, 4096, LIMIT_CLIENTS, "Connections at the same time."),
+	{ "violation", CONF_CHOICE, "report|kill", 0, 1, VIOLATION_REPORT,
+	  "A worker's refused call is reported with its arguments, then it is killed; kill: at once, without a report, where "
+	  "another supervisor listens already.", AT(violation) },
 };
 #define N_ROWS (sizeof rows / sizeof rows[0])
 
@@ -86,7 +89,7 @@ int conf_init(struct conf *c, struct err *e)
 {
 	*c = (struct conf){ 0 };
 	for (size_t i = 0; i < N_ROWS; i++) {
-		if (rows[i].type == CONF_NUMBER)
+		if (rows[i].type == CONF_NUMBER || rows[i].type == CONF_CHOICE)
 			*number_at(c, &rows[i]) = rows[i].def;
 		else if (is_text(&rows[i]) && text_set(text_at(c, &rows[i]), "", e) != ERR_OK)
 			return ERR_NOMEM;
@@ -123,6 +126,21 @@ static int number_read(const struct conf_row *r, const json_t *v, uint64_t *at, 
 		return err_set(e, ERR_CONFIG, "%s: \"%s\" must be a whole number from %" PRIu64 " to %" PRIu64 "%s%s",
 		               name, r->key, r->min, r->max, *r->unit ? " " : "", r->unit);
 	*at = (uint64_t)n;
+	return ERR_OK;
+}
+
+/* The words of a choice: "report|kill". */
+static int choice_read(const struct conf_row *r, const json_t *v, uint64_t *at, const char *name, struct err *e)
+{
+	const char *s = json_string_value(v);
+	size_t first = strcspn(r->unit, "|");
+	const char *second = r->unit + first + 1;
+	if (s && strlen(s) == first && !memcmp(s, r->unit, first))
+		*at = 0;
+	else if (s && !strcmp(s, second))
+		*at = 1;
+	else
+		return err_set(e, ERR_CONFIG, "%s: \"%s\" must be \"%.*s\" or \"%s\"", name, r->key, (int)first, r->unit, second);
 	return ERR_OK;
 }
 
@@ -175,6 +193,8 @@ static int key_read(struct conf *c, const char *key, const json_t *v, const char
 		               err_escape(shown, sizeof shown, key, strlen(key)));
 	if (r->type == CONF_NUMBER)
 		return number_read(r, v, number_at(c, r), name, e);
+	if (r->type == CONF_CHOICE)
+		return choice_read(r, v, number_at(c, r), name, e);
 	if (r->type == CONF_LAYERS)
 		return layers_read(r, v, number_at(c, r), name, e);
 	return text_read(r, v, text_at(c, r), name, e);
@@ -310,6 +330,10 @@ static json_t *value_json(const struct conf *c, const struct conf_row *r)
 {
 	if (r->type == CONF_LAYERS)
 		return layers_json(*number_at(c, r));
+	if (r->type == CONF_CHOICE && *number_at(c, r) == 0)
+		return json_stringn(r->unit, strcspn(r->unit, "|"));
+	if (r->type == CONF_CHOICE)
+		return json_string(strchr(r->unit, '|') + 1);
 	if (r->type == CONF_NUMBER)
 		return json_integer((json_int_t)*number_at(c, r));
 	return json_string(*text_at(c, r));

@@ -29,15 +29,18 @@ struct conf {
 	uint64_t segment_bytes;
 	uint64_t queue_per_model;
 	uint64_t clients_max;
+	uint64_t violation;         /* enum conf_violation */
 };
 
-enum conf_type { CONF_PATH, CONF_NAME, CONF_LAYERS, CONF_NUMBER };
+enum conf_violation { VIOLATION_REPORT, VIOLATION_KILL };
+
+enum conf_type { CONF_PATH, CONF_NAME, CONF_LAYERS, CONF_NUMBER, CONF_CHOICE };
 
 /* One key, for documents and for doctor. */
 struct conf_row {
 	const char *key;
 	enum conf_type type;
-	const char *unit;           /* "bytes", "ms", "" */
+	const char *unit;           /* "bytes", "ms", ""; CONF_CHOICE: its two words, "first|second" */
 	uint64_t min, max, def;     /* CONF_NUMBER */
 	const char *help;           /* one sentence */
 	size_t offset;              /* in struct conf */

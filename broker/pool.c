@@ -507,7 +507,8 @@ int pool_trial(const struct pool_conf *c, struct pool_about *about, struct err *
 		rc = memfd_seal(fd, e);
 	const struct worker_order order = { .model_fd = fd, .model_bytes = 1, .program_fd = c->program_fd,
 	                                    .arena_bytes = LIMIT_ARENA_MIN_BYTES, .n_threads = 1,
-	                                    .optional_layers = c->optional_layers };
+	                                    .optional_layers = c->optional_layers,
+	                                    .violation_kill = c->violation_kill };
 	if (rc == ERR_OK)
 		rc = worker_start(c->jail, c->proc_fd, &order, &w, e);
 	if (rc == ERR_OK) {

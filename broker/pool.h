@@ -94,6 +94,7 @@ struct pool_conf {
 	struct models *models;
 	int proc_fd, program_fd;
 	uint64_t optional_layers;
+	bool violation_kill;        /* refused calls kill without a report */
 	uint64_t memory_bytes, call_ms, load_ms, queue_max, request_max_bytes;
 	unsigned threads;
 	void *arg;

@@ -429,7 +429,8 @@ int pool_worker_new(struct slot *s, struct err *e)
 	w->timer = (struct loop_timer){ .fn = on_timer, .arg = w };
 	w->order = (struct worker_order){ .model_fd = s->model->fd, .model_bytes = s->model->bytes,
 	                                  .program_fd = p->c.program_fd, .arena_bytes = s->memory_bytes,
-	                                  .n_threads = s->threads, .optional_layers = p->c.optional_layers };
+	                                  .n_threads = s->threads, .optional_layers = p->c.optional_layers,
+	                                  .violation_kill = p->c.violation_kill };
 	w->next = p->workers;
 	if (w->next)
 		w->next->prev = w;

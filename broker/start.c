@@ -237,7 +237,9 @@ static int step_trial(struct broker *b, const struct start_options *o, struct er
 	if (b->proc_fd < 0)
 		return err_set(e, ERR_IO, "/proc: %s", strerror(errno));
 	const struct pool_conf c = { .jail = b->jail, .proc_fd = b->proc_fd, .program_fd = b->worker.fd,
-	                             .optional_layers = b->conf.optional_layers, .threads = (unsigned)b->conf.threads };
+	                             .optional_layers = b->conf.optional_layers,
+	                             .violation_kill = b->conf.violation == VIOLATION_KILL,
+	                             .threads = (unsigned)b->conf.threads };
 	int rc = as_user(b->ids.uid, b->ids.gid, e);
 	if (rc != ERR_OK)
 		return rc;
@@ -402,7 +404,8 @@ static int step_pool(struct broker *b, const struct start_options *o, struct err
 {
 	const struct pool_conf c = {
 		.loop = b->loop, .jail = b->jail, .models = b->models, .proc_fd = b->proc_fd, .program_fd = b->worker.fd,
-		.optional_layers = b->conf.optional_layers, .memory_bytes = b->conf.memory_bytes,
+		.optional_layers = b->conf.optional_layers, .violation_kill = b->conf.violation == VIOLATION_KILL,
+		.memory_bytes = b->conf.memory_bytes,
 		.call_ms = b->conf.call_ms, .load_ms = b->conf.load_ms, .queue_max = b->conf.queue_per_model,
 		.request_max_bytes = b->conf.request_max_bytes, .threads = (unsigned)b->conf.threads,
 		.arg = b, .loaded = on_loaded, .ended = on_ended,

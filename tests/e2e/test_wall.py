@@ -2,6 +2,7 @@
 """The wall, from the outside: what an attacker in the worker's place gets, and what a missing layer does."""
 import json
 import os
+import re
 import subprocess
 
 import numpy as np
@@ -26,6 +27,30 @@ def test_attempt_dies(house, name):
         record = receipt.check(got.receipt, c.welcome["log_vkey"])
         assert record["action"] == "attempt" and record["code"] == "refused-call"
     house.record(8, lambda r: r["worker_end"]["end_class"] == "refused-call")
+
+
+REPORT = r"open\(0x[0-9a-f]+, 0x0, 0x0, 0x0, 0x0, 0x0\), call 2 of x86-64, at \+0x[0-9a-f]+, thread \d+"
+
+
+def test_a_refused_call_is_named(house):
+    """The kernel's report, with number, arguments and instruction, in the caller's error and in the record."""
+    house.broker()
+    with house.client() as c:
+        got = c.attempt("open")
+        assert re.search(REPORT, got.text) and re.search(REPORT, got.worker_end["detail"]), got
+        record = receipt.check(got.receipt, c.welcome["log_vkey"])
+        assert re.search(REPORT, record["worker_end"]["detail"]) and re.search(REPORT, record["text"]), record
+
+
+def test_violation_kill(house):
+    """Where another supervisor listens: no report, the kernel ends the worker itself."""
+    config = house.config("permit (principal, action, resource);\n", violation="kill")
+    house.broker("--config", config, private=False)
+    with house.client() as c:
+        got = c.attempt("open")
+        assert got.code == "refused-call" and got.worker_end["signal"] == 31 and "SIGSYS" in got.text, got
+    p = house.broker("--config", house.config("", violation="forgive"), private=False, must=False)
+    assert p.ready.startswith(b"config: ") and b"violation" in p.ready, p.ready
 
 
 def test_unknown_attempt(house):
