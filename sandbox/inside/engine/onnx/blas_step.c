@@ -43,8 +43,10 @@ bool blas_step_wants(const struct plan *p, const struct step *s)
 {
 	const struct gemm_p *g = s->p;
 	int64_t last;
-	if (!core_fits(p->s->k->level) || !blas_wanted || !blas_need_bytes || !blas_sgemm || g->batch != 1 || g->scale || g->trans_a ||
-	    (g->is_gemm && g->alpha != 1) || s->in[1]->splat || !blas_wanted(p->s->k->level, g->m, g->n, g->k))
+	if (!core_fits(p->s->k->level) || !blas_wanted || !blas_need_bytes || !blas_sgemm)
+		return false;
+	if (g->batch != 1 || g->scale || g->trans_a || (g->is_gemm && g->alpha != 1) || s->in[1]->splat ||
+	    !blas_wanted(p->s->k->level, g->m, g->n, g->k))
 		return false;
 	last = g->n - (slices_of(g->n) - 1) * SLICE;
 	return blas_wanted(p->s->k->level, g->m, last, g->k);

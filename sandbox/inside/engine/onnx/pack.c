@@ -90,12 +90,23 @@ static int fill_conv(struct plan *p, const struct step *s, const struct conv_p *
 	return ERR_OK;
 }
 
+/* Additions alone leave a scale of ones: none. */
+static void drop_ones(float **scale, int64_t n)
+{
+	int64_t i = 0;
+	while (*scale && i < n && (*scale)[i] == 1)
+		i++;
+	if (i == n)
+		*scale = NULL;
+}
+
 int pack_conv(struct plan *p, struct step *s)
 {
 	struct conv_p *q = s->p;
+	drop_ones(&q->scale, q->c.c_out);
 	const struct conv *c = &q->c;
 	const struct tensor *tb = q->has_residual && s->n_in == 3 ? NULL : step_in(s, 2);
-	bool from_file = s->in[1]->from_file && (!tb || tb->from_file) && (!q->scale || q->affine_from_file), fresh;
+	bool from_file = s->in[1]->from_file && (!tb || tb->from_file) && (!q->shift || q->affine_from_file), fresh;
 	uint64_t bytes = (conv_pack_bytes(c) + 63) & ~(uint64_t)63, room = blocks_of(c->c_out) * CBLOCK * 4;
 	uint64_t key[PACK_KEY_WORDS] = { 1, s->node->off, q->fused_key, (uint64_t)c->c_in, (uint64_t)c->c_out,
 		                         (uint64_t)c->groups, (uint64_t)c->kh, (uint64_t)c->kw, c->transposed,
@@ -109,7 +120,7 @@ int pack_conv(struct plan *p, struct step *s)
 	if (fresh)
 		rc = fill_conv(p, s, q, (float *)(void *)mem, (float *)(void *)(mem + bytes));
 	plan_release(p, mark);
-	q->bias = tb || q->scale ? (const float *)(const void *)(mem + bytes) : NULL;
+	q->bias = tb || q->shift ? (const float *)(const void *)(mem + bytes) : NULL;
 	if (q->has_residual)
 		s->in[1] = s->in[s->n_in - 1];
 	s->n_in = q->has_residual ? 2 : 1;
@@ -144,9 +155,10 @@ static int fill_spread(struct plan *p, const struct step *s, const struct conv *
 int pack_spread(struct plan *p, struct step *s)
 {
 	struct conv_p *q = s->p;
+	drop_ones(&q->scale, q->c.c_out);
 	struct conv one = q->c;
 	const struct tensor *tb = step_in(s, 2);
-	bool from_file = s->in[1]->from_file && (!tb || tb->from_file) && (!q->scale || q->affine_from_file), fresh;
+	bool from_file = s->in[1]->from_file && (!tb || tb->from_file) && (!q->shift || q->affine_from_file), fresh;
 	one.transposed = false;
 	one.c_out = q->c.c_out * q->c.kh * q->c.kw;
 	one.kh = one.kw = one.stride_h = one.stride_w = 1;
@@ -259,6 +271,7 @@ int pack_matmul(struct plan *p, struct step *s)
 	int rc = ERR_OK;
 	if (!matmul_packs(s))
 		return ERR_OK;
+	drop_ones(&g->scale, g->n);
 	tc = g->is_gemm && !(g->has_residual && s->n_in == 3) ? step_in(s, 2) : NULL;
 	if (blas_step_wants(p, s)) {
 		/* The right side stays as it is, kept once; a folded scale was refused. */
@@ -271,7 +284,7 @@ int pack_matmul(struct plan *p, struct step *s)
 		return ERR_OK;
 	}
 	bias = tc || g->shift;
-	from_file = s->in[1]->from_file && (!tc || tc->from_file) && (!g->scale || g->affine_from_file);
+	from_file = s->in[1]->from_file && (!tc || tc->from_file) && (!g->shift || g->affine_from_file);
 	memcpy(&alpha, &g->alpha, 4);
 	bytes = (gemm_pack_bytes(g->k, g->n) + 63) & ~(uint64_t)63;
 	room = (uint64_t)g->n * 4;
