@@ -175,11 +175,12 @@ ATTACK_OBJS  := tests/jail/attack.o $(START_OBJS) sandbox/inside/engine/kernels/
 RULES        := sandbox/wall/worker_strict.rules sandbox/wall/worker_report.rules sandbox/wall/worker_door.rules \
                 sandbox/wall/worker_startup.rules \
                 sandbox/wall/jailer.rules sandbox/wall/broker.rules sandbox/wall/auditor.rules
-UNIT_TESTS   += unit_wall_filters unit_wall_proof unit_wall_verdict unit_wall_layers
+UNIT_TESTS   += unit_wall_filters unit_wall_proof unit_wall_verdict unit_wall_layers unit_wall_violation
 unit_wall_filters_OBJS := $(WALL_OBJS) $(PROTO_CORE)
 unit_wall_proof_OBJS   := $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_CORE)
 unit_wall_verdict_OBJS := $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_CORE)
 unit_wall_layers_OBJS  := $(WALL_OBJS) $(PROTO_CORE)
+unit_wall_violation_OBJS := $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_CORE)
 FUZZERS        += fuzz_wall_proof
 fuzz_wall_proof_OBJS := $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_CORE)
 HARNESS_OBJS   := tests/jail/harness.o $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_CORE)
@@ -546,6 +547,12 @@ demo: deps
 	@+$(MAKE) --no-print-directory -j$$(nproc) all
 	@sh tests/demo/demo.sh $(B)
 
+# The jail on Debian 12's stock 6.1 kernel: a downloaded package, qemu in software emulation, from a disk image.
+.PHONY: qemu-61
+qemu-61: programs-for-tests
+	@sh tests/deps.sh qemu-system-x86 e2fsprogs
+	@$(PY) -B tests/jail/qemu/qemu_61.py $(B) build/qemu-61
+
 .PHONY: format install dist clean help
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
@@ -578,4 +585,5 @@ help:
 	@echo "make lint         the tree's own rules"
 	@echo "make asan ubsan tsan   unit tests under a sanitizer"
 	@echo "make fuzz-smoke   FUZZ_SECONDS=60 of each parser's fuzz target"
+	@echo "make qemu-61      the jail on Debian 12's stock 6.1 kernel under qemu (about 2 minutes)"
 	@echo "make format install dist clean"

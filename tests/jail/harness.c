@@ -10,10 +10,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -186,6 +188,58 @@ static int watch_it(struct watch *x, struct err *e)
 	return ERR_OK;
 }
 
+/* One more spare, killed while it waits (the jailer numbers it next to the last): it is not handed out. */
+static int end_newest_child(struct harness *h, const struct worker_order *o, struct err *e)
+{
+	struct worker w;
+	siginfo_t si = { 0 };
+	char path[64], children[1024] = "";
+	int rc = spares_add(h->spares, h->jail, h->proc_fd, o, e);
+	if (rc != ERR_OK)
+		return rc;
+	snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+	FILE *f = fopen(path, "r");
+	if (!f || !fgets(children, sizeof children, f))
+		rc = err_set(e, ERR_IO, "%s cannot be read", path);
+	if (f)
+		fclose(f);
+	children[strcspn(children, "\n")] = 0;
+	size_t n = strlen(children);
+	while (n > 0 && children[n - 1] == ' ')
+		children[--n] = 0;
+	char *last = strrchr(children, ' ');
+	pid_t pid = (pid_t)strtol(last ? last : children, NULL, 10);
+	if (rc == ERR_OK && (pid <= 1 || kill(pid, SIGKILL) < 0))
+		rc = err_set(e, ERR_INTERNAL, "the spare's pid was not found");
+	if (rc == ERR_OK && waitid(P_PID, (id_t)pid, &si, WEXITED | WNOWAIT | __WALL) < 0)
+		rc = err_set(e, ERR_IO, "waitid: %s", strerror(errno));
+	if (rc == ERR_OK && spares_take(h->spares, o, &w))
+		rc = err_set(e, ERR_INTERNAL, "a dead spare was handed out");
+	return rc;
+}
+
+/* A spare that is taken; on the way: no second place, no other order's spare, no dead one. */
+static int start_spare(struct harness *h, const struct worker_order *o, struct worker *w, struct err *e)
+{
+	struct err full;
+	struct worker_order other = *o;
+	other.n_threads++;
+	int rc = h->spares ? ERR_OK : spares_new(1, &h->spares, e);
+	if (rc == ERR_OK)
+		rc = spares_add(h->spares, h->jail, h->proc_fd, o, e);
+	if (rc != ERR_OK)
+		return rc;
+	if (spares_add(h->spares, h->jail, h->proc_fd, o, &full) != ERR_BUSY)
+		return err_set(e, ERR_INTERNAL, "a second spare found a place");
+	if (spares_take(h->spares, &other, w))
+		return err_set(e, ERR_INTERNAL, "a spare was handed out for another order");
+	if (!spares_take(h->spares, o, w))
+		return err_set(e, ERR_INTERNAL, "the spare was not handed out");
+	struct worker first = *w;
+	*w = first;
+	return end_newest_child(h, o, e);
+}
+
 int harness_start(struct harness *h, const char *blob, struct worker *w, struct outcome *r, struct err *e)
 {
 	int model = model_of(h, blob, e);
@@ -194,7 +248,8 @@ int harness_start(struct harness *h, const char *blob, struct worker *w, struct 
 	                          .n_threads = h->o.threads, .cpu_seconds = h->o.cpu,
 	                          .optional_layers = h->o.optional, .violation_kill = h->o.violation_kill };
 	int64_t t0 = harness_now_us();
-	int rc = h->o.unproved ? jailer_spawn(h->jail, &o, w, e) : worker_start(h->jail, h->proc_fd, &o, w, e);
+	int rc = h->o.unproved ? jailer_spawn(h->jail, &o, w, e)
+	         : h->o.use_spare ? start_spare(h, &o, w, e) : worker_start(h->jail, h->proc_fd, &o, w, e);
 	if (rc == ERR_OK && h->o.unproved) {
 		rc = worker_locked(w, e);
 	}
@@ -295,6 +350,8 @@ int harness_open(struct harness *h, struct err *e)
 
 void harness_close(struct harness *h)
 {
+	spares_free(h->spares);
+	h->spares = NULL;
 	jailer_stop(h->jail);
 	h->jail = NULL;
 }

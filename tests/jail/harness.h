@@ -20,6 +20,7 @@ struct harness_options {
 	const char *jailer, *program;
 	bool rootless, walled, writable_model, exec_model;
 	bool use_template;    /* workers are forked from the program's template */
+	bool use_spare;       /* each worker was kept ready before; also tries what must not work with spares */
 	bool drop_listener;   /* closes the listener: the broker that is gone */
 	bool violation_kill;
 	bool unproved;        /* a layer was left out on purpose: no proof, no last limits */
@@ -35,6 +36,7 @@ struct harness_options {
 struct harness {
 	struct harness_options o;
 	struct jail *jail;
+	struct spares *spares;
 	int proc_fd, program_fd;
 };
 

@@ -17,6 +17,7 @@
  *   --writable-model --exec-model         what a jailer must refuse or note
  *   --template                            workers are forked from a template
  *   --violation-kill                      refused calls kill without a report
+ *   --spare                               each worker was kept ready before
  *   --drop-listener                       as if the broker were gone when a refused call comes
  *   --list                                prints the steps and layers as JSON, and ends
  *
@@ -124,9 +125,10 @@ static uint64_t optional_of(const char *s)
 static bool take_switch(struct harness_options *o, const char *a)
 {
 	bool *const rows[] = { &o->rootless, &stays, &o->walled, &o->writable_model, &o->exec_model,
-		                 &o->use_template, &o->violation_kill, &o->drop_listener };
+		                 &o->use_template, &o->violation_kill, &o->drop_listener, &o->use_spare };
 	static const char *const names[] = { "--rootless", "--stay", "--walled", "--writable-model",
-	                                     "--exec-model", "--template", "--violation-kill", "--drop-listener" };
+	                                     "--exec-model", "--template", "--violation-kill", "--drop-listener",
+	                                     "--spare" };
 	for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
 		if (!strcmp(a, names[i]))
 			return *rows[i] = true;

@@ -211,7 +211,7 @@ static void choose_programs(struct try *t)
 	struct harness_options *o = &t->h.o;
 	char dir[200], number[24];
 	uint64_t skip = t->without;
-	o->optional = wall_layers_may_be_optional() & (t->tier == TIER_CONTAINER ? NAMESPACES : 0);
+	o->optional = wall_layers_shipped_optional() | (t->tier == TIER_CONTAINER ? NAMESPACES : 0);
 	o->use_template = !t->without && !t->by_exec;
 	o->violation_kill = t->tier == TIER_KILL;
 	if (!t->without)
@@ -235,7 +235,7 @@ static void choose_programs(struct try *t)
 	snprintf(number, sizeof number, "%" PRIx64, skip);
 	argument(o, "--skip");
 	argument(o, number);
-	o->optional = skip & wall_layers_may_be_optional();
+	o->optional |= skip & wall_layers_may_be_optional();
 	o->unproved = true;
 	o->keep_limits = !(skip & LAYER_BIT(LIMITS_CLOSED));
 	o->violation_kill |= (skip & LAYER_BIT(SECCOMP)) != 0; /* no filter, no listener */

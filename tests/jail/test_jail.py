@@ -311,6 +311,23 @@ def test_the_shipped_jailer_leaves_nothing_out(place):
     assert r["end"] == "reported" and r["missing"] == "none" or set(r["missing"].split(",")) <= set(SHIPPED), r
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_workers_kept_ready(place, mode):
+    """Handed out once, for the very order, alive; then as any other."""
+    got = run(place, mode, "--spare", "--template", "--optional", "shipped", "39", "lock", "write-text", "2 @/x 0")
+    assert [r["end"] for r in got] == ["reported", "exited", "killed", "reported"], got
+
+
+def test_the_jailers_own_calls_are_few():
+    """Its loop: at most 25 rows of its own, at most 36 calls with what children need."""
+    rows = [line for line in open(os.path.join(HERE, "../../sandbox/wall/jailer.rules")) if "# (own)" in line]
+    names = {line.split()[0] for line in rows}
+    text = open(os.path.join(BUILD, "gen/filters.txt")).read()
+    calls = {m[0]: int(m[1]) for m in re.findall(r"^(\w+): (\d+) calls", text, re.M)}
+    assert len(names) <= 25 and calls["jailer"] <= 36 and calls["broker"] <= 45 and calls["worker_strict"] == 4
+    print(f"calls: {calls}, jailer's own {len(names)}")
+
+
 # --- reports ---------------------------------------------------------------------------------------------------
 
 
