@@ -318,6 +318,32 @@ static void test_no_leak(void **state)
 #endif
 }
 
+/* The plan of a large call, then one of a small call in its place: both are gone after a scrub. */
+static void test_no_leak_of_older_plans(void **state)
+{
+#ifndef __SANITIZE_ADDRESS__
+	struct bench *b = *state;
+	size_t n;
+	uint8_t *bytes = file("good_tiny", &n);
+	uint32_t secret = 0x7e57c0de, *word;
+	open_good(b, bytes, n);
+	for (int64_t rows = 64; rows > 0; rows -= 63) {
+		batch(b, rows, 1);
+		for (word = b->in[0].data; word < (uint32_t *)b->in[0].data + b->in[0].bytes / 4; word++)
+			*word = secret;
+		run_good(b);
+	}
+	assert_true(holds(b->session_mem, BENCH_ARENA, secret));
+	engine_session_scrub(b->s);
+	assert_false(holds(b->session_mem, BENCH_ARENA, secret));
+	run_good(b);
+	bench_inputs_free(b);
+	free(bytes);
+#else
+	(void)state;
+#endif
+}
+
 /* --- no system call --------------------------------------------------------------------------------------------- */
 
 /* In the child only read, write and exit exist: it opens, plans, runs, replans and refuses. */
@@ -423,6 +449,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_too_large),
 		cmocka_unit_test(test_packed_once),
 		cmocka_unit_test(test_no_leak),
+		cmocka_unit_test(test_no_leak_of_older_plans),
 		cmocka_unit_test(test_no_system_call),
 		cmocka_unit_test(test_facts),
 	};

@@ -88,6 +88,8 @@ void *plan_alloc(struct plan *p, uint64_t n, uint64_t size)
 	if (!ck_get(want, p->top - p->s->a->used_bytes, &bytes))
 		return plan_full(p, want);
 	p->top -= bytes;
+	if (p->top < p->s->lowest_top)
+		p->s->lowest_top = p->top;
 	void *mem = p->s->a->base + p->top;
 	poison(mem, bytes);
 	unpoison(mem, exact.v);

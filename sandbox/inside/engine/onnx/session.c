@@ -48,6 +48,7 @@ static int make_plan(struct session *s, struct err *e)
 	struct plan *p = &s->plan;
 	int rc;
 	plan_reset(s, e);
+	s->n_plans++;
 	if (e)
 		*e = (struct err){ 0, "" };
 	if ((rc = plan_infer(p, s->given)) || (rc = plan_rewrite(p)) || (rc = plan_lower(p)) ||
@@ -109,6 +110,7 @@ int onnx_session_open(struct arena *a, const struct onnx_model *m, struct pool *
 		return rc;
 	s->base_bytes = a->used_bytes;
 	plan_reset(s, e);
+	s->lowest_top = s->plan.top;
 	if (!takes_any_call(m) && (rc = plan_static(s, e)))
 		return rc;
 	*out = s;
@@ -271,20 +273,21 @@ int onnx_session_run(struct session *s, const struct engine_tensor *in, size_t n
 	return ERR_OK;
 }
 
+/* One plan that no value of a call went into may stay: what calls wrote lies in three blocks of it. Else all
+ * of it goes, and what earlier plans of other shapes have left below it. */
 void onnx_session_scrub(struct session *s)
 {
-	if (!s->is_planned)
-		return;
-	if (s->plan.is_keyed) {
-		/* Values of the last call are folded into the plan: all of it goes. */
-		unpoison(s->a->base + s->plan.top, s->plan.top_start - s->plan.top);
-		memset(s->a->base + s->plan.top, 0, s->plan.top_start - s->plan.top);
-		plan_reset(s, NULL);
+	if (s->is_planned && s->n_plans <= 1 && !s->plan.is_keyed) {
+		memset(s->plan.act, 0, s->plan.act_bytes);
+		memset(s->plan.scratch_at, 0, s->plan.scratch * s->n_threads);
+		memset(s->plan.shared_at, 0, s->plan.shared);
 		return;
 	}
-	memset(s->plan.act, 0, s->plan.act_bytes);
-	memset(s->plan.scratch_at, 0, s->plan.scratch * s->n_threads);
-	memset(s->plan.shared_at, 0, s->plan.shared);
+	unpoison(s->a->base + s->lowest_top, s->plan.top_start - s->lowest_top);
+	memset(s->a->base + s->lowest_top, 0, s->plan.top_start - s->lowest_top);
+	plan_reset(s, NULL);
+	s->lowest_top = s->plan.top;
+	s->n_plans = 0;
 }
 
 /* --- sizes without doing -------------------------------------------------------------------------------- */

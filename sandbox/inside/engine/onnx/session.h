@@ -34,6 +34,8 @@ struct session {
 	struct packed *packed[PACK_BUCKETS];
 	struct plan plan;
 	bool is_planned;
+	size_t lowest_top;             /* how far down plans have written since the last scrub */
+	unsigned n_plans;              /* begun since then */
 	/* what the plan was made for */
 	int64_t (*dims)[LIMIT_RANK];
 	int8_t *ranks;                 /* -1: input left out */
