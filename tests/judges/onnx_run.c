@@ -238,7 +238,12 @@ static int level_of(const char *name)
 
 static void parse(struct args *a, int argc, char **argv)
 {
-	*a = (struct args){ .threads = 1, .level = -1, .repeat = 1, .arena_mib = 16384 };
+#ifdef __SANITIZE_ADDRESS__
+	size_t arena = 256; /* all of it is marked at the start */
+#else
+	size_t arena = 16384;
+#endif
+	*a = (struct args){ .threads = 1, .level = -1, .repeat = 1, .arena_mib = arena };
 	for (int i = 1; i < argc; i++) {
 		const char *v = i + 1 < argc ? argv[i + 1] : "";
 		if (!strcmp(argv[i], "--input") && a->n_inputs < MAX_INPUTS)

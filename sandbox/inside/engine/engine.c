@@ -52,6 +52,23 @@ static int check_plan(struct engine_model *m, struct err *e)
 	return ERR_OK;
 }
 
+#define INFLATES 16 /* weights this many times the file are worth a word */
+
+static void report_needs(struct engine_model *m)
+{
+	const struct engine_needs *n = &m->needs;
+	onnx_fact(m->onnx, "asks", "memory", 0, 0, "about %llu bytes of weights", (unsigned long long)n->weights_bytes);
+	if (n->plan_min_bytes)
+		onnx_fact(m->onnx, "asks", "plan", 0, 0, "%llu bytes of plan and activations%s",
+		          (unsigned long long)n->plan_min_bytes, m->onnx->dynamic ? " for small inputs" : "");
+	if (n->macs)
+		onnx_fact(m->onnx, "asks", "work", 0, 0, "%llu multiplications a call%s", (unsigned long long)n->macs,
+		          m->onnx->dynamic ? " for small inputs" : "");
+	if (n->weights_bytes / INFLATES > m->onnx->n_bytes)
+		onnx_fact(m->onnx, "odd", "constants-inflate", 1, 0, "%zu bytes of file become %llu bytes of weights",
+		          m->onnx->n_bytes, (unsigned long long)n->weights_bytes);
+}
+
 int engine_model_inspect(struct arena *a, const uint8_t *bytes, size_t n, struct engine_model **out,
                          struct err *verdict, struct err *e)
 {
@@ -76,6 +93,8 @@ int engine_model_inspect(struct arena *a, const uint8_t *bytes, size_t n, struct
 	*verdict = m->onnx->verdict;
 	if (!verdict->code && check_plan(m, verdict))
 		onnx_fact(m->onnx, "odd", "refused", 2, 0, "%.180s", verdict->text);
+	if (!verdict->code)
+		report_needs(m);
 	*out = m;
 	return ERR_OK;
 }

@@ -79,12 +79,20 @@ static void report_ports(struct onnx_model *m)
 
 static void report_what(struct onnx_model *m)
 {
-	uint64_t bytes = 0, elems = 0;
-	for (const struct onnx_graph *g = m->main; g; g = g->next)
+	uint64_t bytes = 0, elems = 0, n = m->n_inits;
+	for (const struct onnx_graph *g = m->main; g; g = g->next) {
 		for (uint32_t i = 0; i < g->n_inits; i++) {
 			bytes += g->inits[i].n_bytes;
 			elems += g->inits[i].n_elems;
 		}
+		for (uint32_t i = 0; i < g->n_nodes; i++)
+			for (uint32_t k = 0; k < g->nodes[i].n_attrs; k++) {
+				const struct onnx_tensor *t = g->nodes[i].attrs[k].tensor;
+				bytes += t ? t->n_bytes : 0;
+				elems += t ? t->n_elems : 0;
+				n += t != NULL;
+			}
+	}
 	onnx_fact(m, "what", "format", 0, 0, "ONNX, IR version %lld, %zu bytes", (long long)m->ir_version,
 	          m->n_bytes);
 	for (uint32_t i = 0; i < m->n_domains && i < 32; i++)
@@ -94,8 +102,8 @@ static void report_what(struct onnx_model *m)
 	if (m->producer.len)
 		onnx_fact(m, "what", "producer", 0, 0, "claims to be made by %s %s", onnx_show(m->producer).s,
 		          onnx_show(m->producer_version).s);
-	onnx_fact(m, "what", "parameters", 0, 0, "%llu numbers in %llu initializers, %llu bytes",
-	          (unsigned long long)elems, (unsigned long long)m->n_inits, (unsigned long long)bytes);
+	onnx_fact(m, "what", "parameters", 0, 0, "%llu numbers in %llu constants, %llu bytes",
+	          (unsigned long long)elems, (unsigned long long)n, (unsigned long long)bytes);
 	onnx_fact(m, "what", "graphs", 0, 0, "%llu nodes in %u graphs, nested %u deep",
 	          (unsigned long long)m->n_nodes, m->n_graphs, m->max_depth);
 }
@@ -144,6 +152,11 @@ static void report_odd(struct onnx_model *m)
 		onnx_fact(m, "odd", "unknown-fields", 1, 0, "%u unknown protobuf fields were skipped", m->n_unknown);
 	if (m->n_nodes == 0)
 		onnx_fact(m, "odd", "no-nodes", 1, 0, "the graph computes nothing");
+	for (uint32_t i = 0; i < m->n_inputs; i++)
+		if (!m->inputs[i].optional && m->values[m->main->inputs[i]].planned)
+			onnx_fact(m, "odd", "deciding-input", 0, m->values[m->main->inputs[i]].off,
+			          "the value of \"%s\" decides shapes or branches: another value plans anew",
+			          onnx_show(m->values[m->main->inputs[i]].name).s);
 	for (uint32_t i = 0; i < m->n_inputs; i++)
 		if (!m->inputs[i].optional && m->values[m->main->inputs[i]].n_uses == 0)
 			onnx_fact(m, "odd", "unused-input", 1, m->values[m->main->inputs[i]].off, "input \"%s\" is used by "

@@ -405,7 +405,7 @@ static void place_parts(struct step *s)
 static bool overwrites(const struct step *s, uint32_t i)
 {
 	const struct tensor *x = s->in[i], *y = s->out[0];
-	return x && x->kind == K_RUN && x->n_uses == 1 && !x->root && !x->is_placed && !x->is_output && !y->root &&
+	return x && x->kind == K_RUN && x->n_uses == 1 && !x->is_input && !x->root && !x->is_placed && !x->is_output && !y->root &&
 	       !y->is_placed && x->layout == y->layout && same_dims(x, y) && x->dtype == y->dtype;
 }
 
@@ -428,6 +428,17 @@ static void share_storage(struct plan *p)
 			s->in[k]->is_placed = true;
 		}
 	}
+}
+
+/* An input that nothing else shares storage with is not copied. */
+static void read_in_place(struct plan *p)
+{
+	for (uint32_t i = 0; i < p->m->n_inputs; i++)
+		if (p->inputs[i] && p->inputs[i]->kind == K_RUN)
+			p->inputs[i]->is_given = !p->inputs[i]->is_output && !p->inputs[i]->is_placed;
+	for (uint32_t i = 0; i < p->n_steps; i++)
+		if (p->steps[i]->kind == S_VIEW)
+			p->steps[i]->in[0]->is_given = false;
 }
 
 static int constants(struct plan *p)
@@ -469,5 +480,6 @@ int plan_lower(struct plan *p)
 	p->n_steps = (uint32_t)l.n;
 	plan_drop_dead(p);
 	share_storage(p);
+	read_in_place(p);
 	return constants(p);
 }

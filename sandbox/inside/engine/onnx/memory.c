@@ -50,7 +50,7 @@ static int collect(struct plan *p, struct tensor **list, uint32_t *n)
 	int rc;
 	*n = 0;
 	for (uint32_t i = 0; i < p->m->n_inputs; i++)
-		if (p->inputs[i] && p->inputs[i]->kind == K_RUN && !p->inputs[i]->data) {
+		if (p->inputs[i] && p->inputs[i]->kind == K_RUN && !p->inputs[i]->is_given) {
 			if ((rc = store_bytes(p, p->inputs[i])))
 				return rc;
 			list[(*n)++] = p->inputs[i];
@@ -149,7 +149,7 @@ static void assign(struct plan *p, struct tensor *t)
 {
 	struct tensor *s;
 	uint64_t off = 0;
-	if (!t || t->kind != K_RUN || t->data)
+	if (!t || t->kind != K_RUN || t->data || t->is_given)
 		return;
 	for (s = t; s->root; s = s->root)
 		off += s->root_off;

@@ -27,6 +27,7 @@ struct tensor {
 	bool splat;             /* a constant of one repeated element: data holds one */
 	bool from_file;         /* a constant that follows from the file alone */
 	bool is_output, is_input;
+	bool is_given;          /* an input that is read where the caller keeps it */
 	int64_t dims[LIMIT_RANK];
 	uint64_t n, bytes;      /* logical elements and plain bytes */
 	void *data;

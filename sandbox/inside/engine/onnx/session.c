@@ -261,8 +261,10 @@ int onnx_session_run(struct session *s, const struct engine_tensor *in, size_t n
 		return rc;
 	s->plan.e = NULL;
 	for (uint32_t i = 0; i < s->m->n_inputs; i++) {
-		const struct tensor *t = s->plan.inputs[i];
-		if (t && t->kind == K_RUN && t->bytes)
+		struct tensor *t = s->plan.inputs[i];
+		if (t && t->is_given)
+			t->data = s->given[i]->data;
+		else if (t && t->kind == K_RUN && t->bytes)
 			memcpy(t->data, s->given[i]->data, t->bytes);
 	}
 	if ((rc = run_steps(s, e)))
@@ -355,9 +357,14 @@ int onnx_dry_plan(const struct onnx_model *m, unsigned n_threads, struct engine_
 		           .cap_bytes = m->arena->cap_bytes - m->arena->used_bytes };
 	struct session s = { .a = &a, .m = m, .n_threads = n_threads, .k = kernels_get(LEVEL_C) };
 	struct ck weights = ck_u64(0);
-	for (const struct onnx_graph *g = m->main; g; g = g->next)
+	for (const struct onnx_graph *g = m->main; g; g = g->next) {
 		for (uint32_t i = 0; i < g->n_inits; i++)
-			weights = ck_add(weights, ck_u64(g->inits[i].n_bytes + 4096));
+			weights = ck_add(weights, ck_u64(g->inits[i].n_bytes));
+		for (uint32_t i = 0; i < g->n_nodes; i++)
+			for (uint32_t k = 0; k < g->nodes[i].n_attrs; k++)
+				if (g->nodes[i].attrs[k].tensor)
+					weights = ck_add(weights, ck_u64(g->nodes[i].attrs[k].tensor->n_bytes));
+	}
 	*needs = (struct engine_needs){ .graph_bytes = m->arena->used_bytes };
 	/* Packing pads channels to whole blocks: a quarter covers what real nets need. */
 	if (!ck_get(ck_add(weights, ck_u64(weights.v / 4)), UINT64_MAX, &needs->weights_bytes))
