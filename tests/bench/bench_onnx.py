@@ -205,8 +205,7 @@ def main():
     scratch = os.path.join(os.path.dirname(build), "bench")
     os.makedirs(scratch, exist_ok=True)
     rows, bad = [], 0
-    cases = [c for c in zoo.cases(scratch) if not names or c.name in names]
-    for case in cases:
+    for case in zoo.cases(scratch, names):
         if not case.path:
             print("SKIP bench %s: %s" % (case.name, case.missing), flush=True)
             continue

@@ -66,7 +66,8 @@ LIGHT = ("squeezenet", "shufflenet", "inception_v1", "inception_v2", "densenet12
 LIGHT_QUICK = ("squeezenet", "shufflenet", "resnet50")
 
 
-def cases(scratch):
+def cases(scratch, names=()):
+    """All cases, or those of these names; the quick bench has few light nets unless they are named."""
     rows = [
         ("silero_v5", voice, STATE, 0.0014), ("silero_v6", voice, STATE, 0.0014), ("silero_op18", voice, STATE, 0.0014),
         ("ppocr_cls", normal("x", 1, 3, 48, 192), (), 0.033), ("ppocr_rec", normal("x", 1, 3, 48, 320), (), 1.405),
@@ -75,4 +76,5 @@ def cases(scratch):
     ]
     out = [Case(name, catalog.locate(name), inputs, carry, gflop, "not in build/cache, not in FUMEHOOD_SHARED")
            for name, inputs, carry, gflop in rows]
-    return out + [LightCase(n, catalog.light(n), scratch) for n in (LIGHT_QUICK if QUICK else LIGHT)]
+    out += [LightCase(n, catalog.light(n), scratch) for n in (LIGHT_QUICK if QUICK and not names else LIGHT)]
+    return [c for c in out if not names or c.name in names]
