@@ -171,7 +171,7 @@ WALL_OBJS    := $(STEP_OBJS) sandbox/wall/wall.o sandbox/wall/probe.o
 SPAWN_OBJS   := $(addprefix sandbox/outside/,spawn.o word.o verify.o verdict.o violation.o advice.o spare.o memfd.o attempt.o)
 # START_OBJS: a worker's way from exec, or from its template's fork, to "locked" (with PROTO_CORE and KERNEL_OBJS).
 START_OBJS   := sandbox/inside/start.o $(addprefix sandbox/outside/,template.o jail_child.o jail_clone.o) $(STEP_OBJS)
-ATTACK_OBJS  := tests/jail/attack.o $(START_OBJS) sandbox/inside/engine/kernels/pool.o $(PROTO_CORE)
+ATTACK_OBJS  := tests/jail/attack.o tests/jail/peer.o $(START_OBJS) sandbox/inside/engine/kernels/pool.o $(PROTO_CORE)
 RULES        := sandbox/wall/worker_strict.rules sandbox/wall/worker_report.rules sandbox/wall/worker_door.rules \
                 sandbox/wall/worker_startup.rules \
                 sandbox/wall/jailer.rules sandbox/wall/broker.rules sandbox/wall/auditor.rules

@@ -19,6 +19,7 @@
 #include "sandbox/outside/template.h"
 #include "sandbox/wall/kernel_abi.h"
 #include "sandbox/wall/steps.h"
+#include "tests/jail/peer.h"
 
 #include "filters.h"
 
@@ -234,6 +235,7 @@ static long run_named(const char *name)
 		if (*a == *b)
 			return named[i].fn();
 	}
+	peer_play(name);
 	return -1;
 }
 
