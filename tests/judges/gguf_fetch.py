@@ -38,7 +38,7 @@ def sha256(path):
 
 def download(package, version, folder, source=False):
     done = subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-                           "--no-binary" if source else "--only-binary", ":all:", "--dest", folder,
+                           *(["--no-binary", package] if source else ["--only-binary", ":all:"]), "--dest", folder,
                            "%s==%s" % (package, version)], capture_output=True, text=True, timeout=300)
     if done.returncode:
         raise OSError((done.stderr.strip().splitlines() or ["pip failed"])[-1])
