@@ -5,9 +5,10 @@
  *
  *   bench_spawn [BIN [ROUNDS [THREADS [MODEL]]]]   BIN: folder of fumehood-jailer and fumehood-worker
  *
- * Three rows, each a JSON line on standard output and a readable one on standard error:
+ * Four rows, each a JSON line on standard output and a readable one on standard error:
  *   template   the worker forked from its template: what the broker does
  *   exec       the same program started anew: what the template saves
+ *   large      as template, from a process of 512 MiB: the broker's size must not matter
  *   spare      one that was kept ready, handed out: a row of its own, no start is in it
  * With MODEL also from the request to READY: the model parsed and planned. Exit 3: no jail, 4: no bwrap.
  *
@@ -248,7 +249,20 @@ static void print_life(const char *way, const struct bench *b, unsigned rounds)
 	fprintf(stderr, "\n");
 }
 
-static int life(struct bench *b, int way, unsigned rounds, struct err *e)
+#define LARGE_BYTES ((size_t)512 << 20)
+
+/* From here on this process is a large one. */
+static int grow(struct err *e)
+{
+	char *p = malloc(LARGE_BYTES);
+	if (!p)
+		return err_set(e, ERR_NOMEM, "no memory to be large");
+	for (size_t i = 0; i < LARGE_BYTES; i += 4096)
+		*(volatile char *)(p + i) = 1;
+	return ERR_OK;
+}
+
+static int life(struct bench *b, const char *name, int way, unsigned rounds, struct err *e)
 {
 	int rc = ERR_OK;
 	for (unsigned i = 0; rc == ERR_OK && i < rounds + WARM_UP; i++) {
@@ -258,7 +272,7 @@ static int life(struct bench *b, int way, unsigned rounds, struct err *e)
 			return fprintf(stderr, "bench_spawn: bwrap does not run here\n"), 4;
 	}
 	if (rc == ERR_OK)
-		print_life(way == BY_EXEC ? "exec" : "template", b, rounds);
+		print_life(name, b, rounds);
 	return rc;
 }
 
@@ -294,11 +308,15 @@ int main(int argc, char **argv)
 		return 2;
 	int rc = set_up(&b, bin, threads, model, &e);
 	if (rc == ERR_OK)
-		rc = life(&b, BY_TEMPLATE, rounds, &e);
+		rc = life(&b, "template", BY_TEMPLATE, rounds, &e);
 	if (rc == ERR_OK)
-		rc = life(&b, BY_EXEC, rounds, &e);
+		rc = life(&b, "exec", BY_EXEC, rounds, &e);
 	if (rc == ERR_OK)
 		rc = handed_out(&b, rounds, &e);
+	if (rc == ERR_OK)
+		rc = grow(&e);
+	if (rc == ERR_OK)
+		rc = life(&b, "large", BY_TEMPLATE, rounds, &e);
 	jailer_stop(b.jail[BY_EXEC]);
 	jailer_stop(b.jail[BY_TEMPLATE]);
 	if (rc == 4)

@@ -283,9 +283,9 @@ def test_jail_try(place):
     assert (r["end"], r["ret"], r["errno"]) == ("returned", -1, 2), "Landlock and an empty root are left"
     r = try_one(place, "--without", "mdwe", "--without", "seccomp", "9", "0", "4096", "7", "34", "-1", "0")
     assert r["end"] == "returned" and r["errno"] == 0 and "mdwe" not in r["layers"]
-    for usage in ([], ["--tier", "none", "1"], ["--abi", "arm", "1"], ["--without", "nothing", "1"], ["nonsense?"],
+    for usage in ([], ["--tier", "none", "1"], ["--abi", "arm", "1"], ["--without", "nothing", "1"], ["1", "x"],
                   ["1", "2", "3", "4", "5", "6", "7", "8", "9"], ["--batch", "1"]):
-        try_one(place, *usage, status=2) if usage != ["nonsense?"] else None
+        try_one(place, *usage, status=2)
 
 
 LAYER_OFF = [("mdwe", "mmap 0 4096 7 34 -1 0", True), ("limits_closed", "dup 3", True), ("pid_ns", "getppid", None),
