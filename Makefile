@@ -363,7 +363,7 @@ fuzz_model_note_LIBS := $(PROTO_CRYPTO_LIBS)
 
 # ---- broker/ ----
 # BROKER_PARTS: what unit tests link; BROKER_OBJS: the program.
-BROKER_PARTS := $(addprefix broker/,loop.o conf.o helper.o place.o gate.o gate_client.o request.o record.o log.o \
+BROKER_PARTS := $(addprefix broker/,loop.o conf.o helper.o place.o gate.o gate_client.o request.o record.o log.o isolation.o \
                   rate.o facts.o copy.o models.o models_job.o pool.o pool_worker.o client.o call.o call_infer.o call_open.o \
                   call_admit.o call_attempt.o call_read.o)
 BROKER_BELOW  = $(TRUST_OBJS) $(POLICY_OBJS) $(AUDIT_LOG_OBJS) $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_OBJS) $(PROTO_CRYPTO)
@@ -377,10 +377,10 @@ UNIT_TESTS += unit_broker_request unit_broker_gate unit_broker_conf
 unit_broker_request_OBJS := broker/request.o
 unit_broker_gate_OBJS = $(BROKER_PARTS) $(BROKER_BELOW)
 unit_broker_gate_LIBS = $(BROKER_LIBS)
-unit_broker_conf_OBJS = broker/conf.o $(WALL_OBJS) $(PROTO_CORE)
+unit_broker_conf_OBJS = broker/conf.o broker/isolation.o $(WALL_OBJS) $(PROTO_CORE)
 unit_broker_conf_LIBS := -ljansson
 UNIT_TESTS += unit_broker_facts unit_broker_log
-unit_broker_facts_OBJS = $(addprefix broker/,conf.o facts.o rate.o) $(BROKER_BELOW)
+unit_broker_facts_OBJS = $(addprefix broker/,conf.o isolation.o facts.o rate.o) $(BROKER_BELOW)
 unit_broker_facts_LIBS = $(BROKER_LIBS)
 unit_broker_log_OBJS = $(addprefix broker/,log.o loop.o gate.o) $(BROKER_BELOW)
 unit_broker_log_LIBS = $(BROKER_LIBS)
@@ -388,28 +388,28 @@ UNIT_TESTS += unit_broker_models
 unit_broker_models_OBJS = $(addprefix broker/,models.o models_job.o copy.o loop.o) $(BROKER_BELOW)
 unit_broker_models_LIBS = $(BROKER_LIBS)
 FUZZERS += fuzz_broker_conf
-fuzz_broker_conf_OBJS = broker/conf.o $(WALL_OBJS) $(PROTO_CORE)
+fuzz_broker_conf_OBJS = broker/conf.o broker/isolation.o $(WALL_OBJS) $(PROTO_CORE)
 fuzz_broker_conf_LIBS := -ljansson
 UNIT_TESTS += unit_broker_client
 unit_broker_client_OBJS = $(BROKER_PARTS) $(BROKER_BELOW)
 unit_broker_client_LIBS = $(BROKER_LIBS)
 # A child of the test stands in for the jailed worker.
 UNIT_TESTS += unit_broker_pool
-unit_broker_pool_OBJS = $(addprefix broker/,pool.o pool_worker.o models.o models_job.o copy.o loop.o gate.o) $(BROKER_BELOW)
+unit_broker_pool_OBJS = $(addprefix broker/,isolation.o pool.o pool_worker.o models.o models_job.o copy.o loop.o gate.o) $(BROKER_BELOW)
 unit_broker_pool_LIBS = $(BROKER_LIBS) $(foreach f,jailer_spawn worker_locked worker_verify worker_limits_close,-Wl,--wrap=$f)
 
 # ---- broker/ctl: the fumehood command ----
 CTL_OBJS := $(addprefix broker/ctl/,main.o options.o out.o files.o notes.o npy.o tensors.o call.o talk.o \
               talk_start.o talk_receipt.o cmd_run.o cmd_inspect.o cmd_keygen.o cmd_sign.o cmd_trust.o cmd_verify.o \
               cmd_admit.o cmd_list.o cmd_infer.o cmd_serve.o cmd_status.o cmd_audit.o cmd_doctor.o cmd_config.o \
-              cmd_version.o settings.o) broker/conf.o broker/helper.o broker/place.o
+              cmd_version.o settings.o) broker/conf.o broker/isolation.o broker/helper.o broker/place.o
 CTL_BELOW = $(TRUST_OBJS) $(AUDIT_OBJS) $(WALL_OBJS) sandbox/outside/attempt.o $(PROTO_OBJS) $(PROTO_CRYPTO)
 $(B)/bin/fumehood: $$(addprefix $(B)/obj/,$(CTL_OBJS) $$(CTL_BELOW))
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK  $(VARIANT) $(@F)")
 	$(Q)$(CC) $(SAN) -pie $(LDHARD) -o $@ $(filter %.o,$^) -ljansson -lprotobuf-c $(PROTO_CRYPTO_LIBS) -lm
 CTL_TESTED = $(addprefix broker/ctl/,options.o out.o files.o npy.o tensors.o talk.o talk_start.o talk_receipt.o) \
-             broker/conf.o broker/helper.o broker/place.o $(CTL_BELOW)
+             broker/conf.o broker/isolation.o broker/helper.o broker/place.o $(CTL_BELOW)
 UNIT_TESTS += unit_ctl_npy unit_ctl_options unit_ctl_tensors unit_ctl_talk
 $(foreach t,unit_ctl_options unit_ctl_tensors unit_ctl_talk,$(eval $(t)_OBJS = $$(CTL_TESTED)) \
   $(eval $(t)_LIBS = -ljansson -lprotobuf-c $$(PROTO_CRYPTO_LIBS)))

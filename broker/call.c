@@ -104,6 +104,8 @@ void call_record(const struct call *k, Fumehood__RecordKind kind, struct record_
 	x->r.intent_index = k->intent_place;
 	if (!k->model && *k->file_name)
 		x->r.model = pb_text(k->file_name);
+	if (k->kind->has_intent && k->slot)
+		x->r.isolation = pb_text(isolation_name(k->isolation));
 	if (k->has_salt) {
 		x->r.input_digest = pb_bytes(k->input_digest, HASH_BYTES);
 		x->r.input_bytes = k->input_bytes;

@@ -37,6 +37,7 @@ struct call {
 	uint64_t id;                 /* the client's number */
 	struct caller who;
 	const char *action;          /* of policy */
+	enum isolation isolation;    /* of a call of a model: who may share its worker */
 	struct facts_answer decision;
 	bool is_decided, is_counted; /* decision is filled; counted as in flight */
 

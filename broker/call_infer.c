@@ -20,6 +20,8 @@ static int infer_begin(struct call *k, struct err *e)
 	(void)e;
 	k->turn.kind = TURN_CALL;
 	k->turn.salt = k->salt;
+	k->turn.isolation = k->isolation;
+	k->turn.principal = k->who.principal;
 	k->turn.deadline_ms = k->deadline_ms;
 	k->turn.arg = k;
 	k->turn.started = call_turn_started;
@@ -55,6 +57,7 @@ static void infer_answer(struct call *k, Fumehood__Receipt *r)
 	m.receipt = r;
 	m.level = pb_text(k->about.level);
 	m.threads = k->about.threads;
+	m.isolation = pb_text(isolation_name(k->isolation));
 	uint8_t *body = k->body;
 	k->body = NULL;
 	client_send(k->c, MSG_ANSWER, k->id, &m.base, body, k->body_off, k->body_len);
@@ -114,8 +117,12 @@ static int find_slot(struct call *k, const Fumehood__Infer *m, struct err *e)
 {
 	if (m->threads > LIMIT_THREADS)
 		return err_set(e, ERR_LIMIT, "%u threads, at most %d", m->threads, LIMIT_THREADS);
+	k->isolation = k->decision.isolation;
+	const struct slot_key key = { .threads = m->threads, .isolation = k->isolation, .principal = k->who.principal };
 	if (!k->slot)
-		return pool_slot_shared(k->b->pool, k->model, m->threads, &k->slot, e);
+		return pool_slot_shared(k->b->pool, k->model, &key, &k->slot, e);
+	if (k->isolation < slot_isolation(k->slot)) /* nobody but this connection has it */
+		k->isolation = slot_isolation(k->slot);
 	if (m->threads && m->threads != slot_threads(k->slot))
 		return err_set(e, ERR_INPUT, "the model was opened with %u threads: open it again for %u",
 		               slot_threads(k->slot), m->threads);

@@ -185,6 +185,8 @@ static void add_worker(void *arg, const struct model *m, const char *state, cons
 	x->rows[i].state = pb_text(state);
 	x->rows[i].threads = about->threads;
 	x->rows[i].calls = about->calls;
+	x->rows[i].isolation = pb_text(isolation_name(about->isolation));
+	x->rows[i].principal = pb_text(about->principal);
 	x->list[i] = &x->rows[i];
 	x->m.n_workers++;
 }

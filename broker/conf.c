@@ -54,6 +54,9 @@ static const struct conf_row rows[] = {
 	{ "violation", CONF_CHOICE, "report|kill", 0, 1, VIOLATION_REPORT,
 	  "A worker's refused call is reported with its arguments, then it is killed; kill: at once, without a report, where "
 	  "another supervisor listens already.", AT(violation) },
+	{ "isolation", CONF_CHOICE, ISOLATION_WORDS, 0, ISOLATION__MAX - 1, ISOLATION_SHARED,
+	  "Who shares a worker, for calls that policy permits without saying: all callers of a model, one principal, or nobody.",
+	  AT(isolation) },
 };
 #define N_ROWS (sizeof rows / sizeof rows[0])
 
@@ -129,19 +132,27 @@ static int number_read(const struct conf_row *r, const json_t *v, uint64_t *at, 
 	return ERR_OK;
 }
 
-/* The words of a choice: "report|kill". */
+/* The words of a choice, "report|kill": the value is the word's place. */
 static int choice_read(const struct conf_row *r, const json_t *v, uint64_t *at, const char *name, struct err *e)
 {
-	const char *s = json_string_value(v);
-	size_t first = strcspn(r->unit, "|");
-	const char *second = r->unit + first + 1;
-	if (s && strlen(s) == first && !memcmp(s, r->unit, first))
-		*at = 0;
-	else if (s && !strcmp(s, second))
-		*at = 1;
-	else
-		return err_set(e, ERR_CONFIG, "%s: \"%s\" must be \"%.*s\" or \"%s\"", name, r->key, (int)first, r->unit, second);
-	return ERR_OK;
+	const char *s = json_string_value(v), *word = r->unit;
+	for (uint64_t i = 0; s && *word; i++) {
+		size_t n = strcspn(word, "|");
+		if (strlen(s) == n && !memcmp(s, word, n)) {
+			*at = i;
+			return ERR_OK;
+		}
+		word += n + (word[n] == '|');
+	}
+	return err_set(e, ERR_CONFIG, "%s: \"%s\" must be one of the words %s", name, r->key, r->unit);
+}
+
+static json_t *choice_json(const struct conf_row *r, uint64_t value)
+{
+	const char *word = r->unit;
+	while (value--)
+		word += strcspn(word, "|") + 1;
+	return json_stringn(word, strcspn(word, "|"));
 }
 
 static int layer_read(const json_t *v, uint64_t *mask, const char *name, struct err *e)
@@ -330,10 +341,8 @@ static json_t *value_json(const struct conf *c, const struct conf_row *r)
 {
 	if (r->type == CONF_LAYERS)
 		return layers_json(*number_at(c, r));
-	if (r->type == CONF_CHOICE && *number_at(c, r) == 0)
-		return json_stringn(r->unit, strcspn(r->unit, "|"));
 	if (r->type == CONF_CHOICE)
-		return json_string(strchr(r->unit, '|') + 1);
+		return choice_json(r, *number_at(c, r));
 	if (r->type == CONF_NUMBER)
 		return json_integer((json_int_t)*number_at(c, r));
 	return json_string(*text_at(c, r));

@@ -9,6 +9,7 @@
 #ifndef FUMEHOOD_BROKER_CONF_H
 #define FUMEHOOD_BROKER_CONF_H
 
+#include "broker/isolation.h"
 #include "proto/err.h"
 
 #include <stdint.h>
@@ -30,6 +31,7 @@ struct conf {
 	uint64_t queue_per_model;
 	uint64_t clients_max;
 	uint64_t violation;         /* enum conf_violation */
+	uint64_t isolation;         /* enum isolation: of permits that do not say */
 };
 
 enum conf_violation { VIOLATION_REPORT, VIOLATION_KILL };
@@ -40,7 +42,7 @@ enum conf_type { CONF_PATH, CONF_NAME, CONF_LAYERS, CONF_NUMBER, CONF_CHOICE };
 struct conf_row {
 	const char *key;
 	enum conf_type type;
-	const char *unit;           /* "bytes", "ms", ""; CONF_CHOICE: its two words, "first|second" */
+	const char *unit;           /* "bytes", "ms", ""; CONF_CHOICE: its words, "first|second" */
 	uint64_t min, max, def;     /* CONF_NUMBER */
 	const char *help;           /* one sentence */
 	size_t offset;              /* in struct conf */

@@ -25,6 +25,7 @@ struct facts {
 	struct policy_world *world;
 	struct policy_request *request;
 	struct rate rate;
+	enum isolation isolation;          /* of permits that do not say */
 	char digest[HASH_HEX_BYTES + 1];
 };
 
@@ -89,16 +90,31 @@ static int check_names(const struct facts *f, struct err *e)
 	return rc;
 }
 
+static int check_isolation(const struct facts *f, struct err *e)
+{
+	char shown[80];
+	for (size_t i = 0; i < policy_count(f->world); i++) {
+		const char *word = policy_annotation(f->world, i, "isolation");
+		if (word && isolation_from_name(word) == ISOLATION__MAX)
+			return err_set(e, ERR_CONFIG, "policy %.60s: @isolation(\"%s\") must be one of the words " ISOLATION_WORDS,
+			               policy_id(f->world, i), err_escape(shown, sizeof shown, word, strlen(word)));
+	}
+	return ERR_OK;
+}
+
 int facts_new(const struct conf *c, bool owner_only, uint32_t owner_uid, struct facts **out, struct err *e)
 {
 	struct facts *f = calloc(1, sizeof *f);
 	if (!f)
 		return err_set(e, ERR_NOMEM, "no memory for policy");
+	f->isolation = (enum isolation)c->isolation;
 	int rc = policy_world_new(&f->world, e);
 	if (rc == ERR_OK)
 		rc = owner_only ? load_owner_only(f, owner_uid, e) : load_files(f, c, e);
 	if (rc == ERR_OK)
 		rc = check_names(f, e);
+	if (rc == ERR_OK)
+		rc = check_isolation(f, e);
 	if (rc == ERR_OK)
 		rc = policy_world_seal(f->world, e);
 	if (rc == ERR_OK)
@@ -254,9 +270,22 @@ static void name_put(const struct facts *f, uint32_t policy, char out[FACTS_TEXT
 	err_escape(out, FACTS_TEXT_BYTES, id, strlen(id));
 }
 
+/* The strictest word of the permits that let it pass. */
+static enum isolation isolation_of(const struct facts *f, const struct policy_result *res)
+{
+	enum isolation most = ISOLATION_SHARED;
+	for (size_t i = 0; res->allow && i < res->n_reasons; i++) {
+		enum isolation one = isolation_from_name(policy_annotation(f->world, res->reasons[i], "isolation"));
+		one = one == ISOLATION__MAX ? f->isolation : one;
+		most = one > most ? one : most;
+	}
+	return most;
+}
+
 static void answer_fill(const struct facts *f, const struct policy_result *res, struct facts_answer *out)
 {
 	out->allow = res->allow;
+	out->isolation = isolation_of(f, res);
 	out->is_explicit = res->n_reasons > 0 || res->deny_by_error;
 	for (size_t i = 0; i < res->n_reasons && i < FACTS_NAMES_MAX; i++)
 		name_put(f, res->reasons[i], out->policies[out->n_policies++]);
@@ -275,6 +304,7 @@ void facts_decide(struct facts *f, const struct facts_ask *ask, struct facts_ans
 	struct err e = { 0 };
 	char id[12];
 	out->allow = out->is_explicit = false;
+	out->isolation = ISOLATION_CALL;
 	out->n_policies = out->n_errors = 0;
 	if (ask->is_use)
 		rate_count(&f->rate, ask->uid, ask->now_mono_s);

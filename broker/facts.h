@@ -33,7 +33,7 @@ struct facts;
 
 /* Loads policy, schema and entities of the configuration. owner_only: the built-in policy of a private
  * broker instead, which permits everything to owner_uid and nothing to anybody else.
- * Errors: ERR_CONFIG and others of policy_load_*. */
+ * Errors: ERR_CONFIG (an unknown @isolation among them) and others of policy_load_*. */
 MUST_CHECK int facts_new(const struct conf *c, bool owner_only, uint32_t owner_uid, struct facts **out,
                          struct err *e);
 void facts_free(struct facts *f);
@@ -59,6 +59,7 @@ struct facts_ask {
 
 struct facts_answer {
 	bool allow;
+	enum isolation isolation;   /* of an allowed call: who may share its worker */
 	bool is_explicit;           /* a policy said so; false: nobody did, which denies */
 	unsigned n_policies, n_errors;
 	char policies[FACTS_NAMES_MAX][FACTS_TEXT_BYTES];  /* annotation id, else policyN; escaped */

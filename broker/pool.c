@@ -112,7 +112,8 @@ static void on_deadline(void *arg)
 	struct turn *t = arg;
 	struct slot *s = t->slot;
 	char text[160];
-	if (t->is_running && s->w && !s->is_shared) {
+	bool is_alone = !s->is_shared || t->isolation == ISOLATION_CALL;
+	if (t->is_running && s->w && is_alone) {
 		pool_worker_kill(s->w, KILLED_DEADLINE, "the call took too long");
 		return;
 	}
@@ -139,25 +140,79 @@ static void fail_waiting_plain(struct slot *s, int code, const char *text)
 	fail_waiting(s, &f);
 }
 
+static const char *principal_of(const struct turn *t) { return t->principal ? t->principal : ""; }
+
+/* How many of a principal's turns wait, and the last of them (NULL: none). */
+static unsigned waiting_of(const struct slot *s, const char *principal, struct turn **last)
+{
+	unsigned n = 0;
+	*last = NULL;
+	for (struct turn *t = s->first; t; t = t->next)
+		if (!strcmp(principal_of(t), principal)) {
+			*last = t;
+			n++;
+		}
+	return n;
+}
+
+static void refuse_as_busy(struct turn *t, unsigned n_waiting, const char *why)
+{
+	char text[200];
+	snprintf(text, sizeof text, "%u calls wait for this model already (queue_per_model)%s: try again later", n_waiting, why);
+	struct turn_failure f = { .code = ERR_BUSY, .text = text };
+	if (t->slot) {
+		turn_fail(t, &f);
+		return;
+	}
+	free(t->body);
+	t->body = NULL;
+	t->failed(t->arg, &f);
+}
+
+/* Room in a full queue for one who has less waiting than somebody else: that one's last turn goes. */
+static bool make_turn_room(struct slot *s, const struct turn *for_turn)
+{
+	struct turn *last, *worst = NULL;
+	unsigned mine = waiting_of(s, principal_of(for_turn), &last), most = mine + 1;
+	for (struct turn *t = s->first; t; t = t->next) {
+		unsigned n = waiting_of(s, principal_of(t), &last);
+		if (n > most && last->kind == TURN_CALL) {
+			most = n;
+			worst = last;
+		}
+	}
+	if (!worst)
+		return false;
+	refuse_as_busy(worst, s->n_waiting, ", and yours gave way to somebody who has fewer");
+	return true;
+}
+
+/* A principal's turns come one round apart, those of one round in the order in which they came. */
+static void turn_queue(struct slot *s, struct turn *t)
+{
+	struct turn *mine, *before = s->last;
+	waiting_of(s, principal_of(t), &mine);
+	t->round = mine && mine->round >= s->round ? mine->round + 1 : s->round + (s->w && s->w->turn &&
+	           !strcmp(principal_of(s->w->turn), principal_of(t)) ? 1 : 0);
+	while (before && before->round > t->round)
+		before = before->prev;
+	t->prev = before;
+	t->next = before ? before->next : s->first;
+	*(t->prev ? &t->prev->next : &s->first) = t;
+	*(t->next ? &t->next->prev : &s->last) = t;
+	s->n_waiting++;
+}
+
 void slot_submit(struct slot *s, struct turn *t)
 {
-	char text[160];
-	if (s->n_waiting >= s->p->c.queue_max) {
-		snprintf(text, sizeof text, "%u calls wait for this model already (queue_per_model): try again later",
-		         s->n_waiting);
-		struct turn_failure f = { .code = ERR_BUSY, .text = text };
-		free(t->body);
-		t->body = NULL;
-		t->failed(t->arg, &f);
+	t->slot = NULL;
+	if (s->n_waiting >= s->p->c.queue_max && !make_turn_room(s, t)) {
+		refuse_as_busy(t, s->n_waiting, "");
 		return;
 	}
 	t->slot = slot_ref(s);
 	t->is_running = false;
-	t->prev = s->last;
-	t->next = NULL;
-	*(t->prev ? &t->prev->next : &s->first) = t;
-	s->last = t;
-	s->n_waiting++;
+	turn_queue(s, t);
 	t->timer = (struct loop_timer){ .fn = on_deadline, .arg = t };
 	loop_timer_set(s->p->c.loop, &t->timer, (int64_t)wait_limit_ms(s, t));
 	slot_pump(s);
@@ -186,10 +241,15 @@ static void serve_next(struct slot *s)
 			turn_fail_plain(t, ERR_INTERNAL, "a model was loaded twice for one slot");
 			continue;
 		}
+		if (t->isolation == ISOLATION_CALL && s->w->has_served) {
+			pool_worker_end(s->w); /* the next one is for this call */
+			return;
+		}
 		if (!body_fits(s, t))
 			continue;
 		turn_unlink(t);
 		t->is_running = true;
+		s->round = t->round;
 		if (!t->deadline_ms) /* from here on the slot's own limit holds */
 			loop_timer_stop(s->p->c.loop, &t->timer);
 		pool_worker_call(s->w, t);
@@ -329,6 +389,7 @@ void pool_on_result(struct pool_worker *w, int status, uint8_t *body, size_t len
 			serve_next(s);
 		return;
 	}
+	bool is_last = t->isolation == ISOLATION_CALL; /* nobody else gets this worker */
 	slot_ref(s);
 	hash_end(w->hash, r.digest);
 	memcpy(f.digest, r.digest, sizeof f.digest);
@@ -339,8 +400,20 @@ void pool_on_result(struct pool_worker *w, int status, uint8_t *body, size_t len
 	else
 		t->failed(t->arg, &f);
 	free(status == ERR_OK ? r.body : f.body);
+	if (is_last && w == s->w)
+		pool_worker_end(w);
 	serve_next(s);
 	slot_unref(s);
+}
+
+/* The worker of the next call, loaded before that comes. Not at any price: when it cannot be had now, the
+ * next call asks again. */
+static void keep_ready(struct slot *s)
+{
+	struct err e;
+	if (!s->w && !s->fetch && !s->p->is_ending && s->is_shared && s->p->n_workers < LIMIT_WORKERS &&
+	    begin_worker(s, &e) != ERR_OK)
+		return;
 }
 
 /* The running turn gets the end as its answer. Those that wait get a new worker, unless this one never
@@ -364,6 +437,8 @@ void pool_on_gone(struct pool_worker *w, enum verdict v, const struct worker_end
 	if (!w->was_ready && !w->notes.told_to_end)
 		fail_waiting(s, &why);
 	slot_pump(s);
+	if (s->isolation == ISOLATION_CALL && w->has_served && v == VERDICT_CLEAN)
+		keep_ready(s);
 	bool was_kept = s->is_shared;
 	slot_unref(s);
 	if (was_kept)
@@ -417,7 +492,7 @@ static int slot_new(struct pool *p, struct model *m, unsigned threads, uint64_t 
 	if (!s)
 		return err_set(e, ERR_NOMEM, "no memory for a worker's slot");
 	*s = (struct slot){ .p = p, .refs = 1, .model = model_ref(m), .threads = threads ? threads : p->c.threads,
-	                    .call_ms = p->c.call_ms, .next = p->slots };
+	                    .call_ms = p->c.call_ms, .isolation = ISOLATION_TENANT, .next = p->slots };
 	s->memory_bytes = memory_bytes && memory_bytes < p->c.memory_bytes ? memory_bytes : p->c.memory_bytes;
 	s->memory_bytes = (s->memory_bytes + PAGE_BYTES - 1) & ~(uint64_t)(PAGE_BYTES - 1);
 	if (s->memory_bytes < LIMIT_ARENA_MIN_BYTES)
@@ -429,11 +504,15 @@ static int slot_new(struct pool *p, struct model *m, unsigned threads, uint64_t 
 	return ERR_OK;
 }
 
-int pool_slot_shared(struct pool *p, struct model *m, unsigned threads, struct slot **out, struct err *e)
+int pool_slot_shared(struct pool *p, struct model *m, const struct slot_key *key, struct slot **out, struct err *e)
 {
-	unsigned n = threads ? threads : p->c.threads;
+	unsigned n = key->threads ? key->threads : p->c.threads;
+	char principal[POOL_PRINCIPAL_BYTES] = "";
+	if (key->isolation == ISOLATION_TENANT && key->principal)
+		snprintf(principal, sizeof principal, "%s", key->principal);
 	for (struct slot *s = p->slots; s; s = s->next)
-		if (s->is_shared && s->model == m && s->threads == n) {
+		if (s->is_shared && s->model == m && s->threads == n && s->isolation == key->isolation &&
+		    !strcmp(s->principal, principal)) {
 			*out = slot_ref(s);
 			return ERR_OK;
 		}
@@ -441,6 +520,8 @@ int pool_slot_shared(struct pool *p, struct model *m, unsigned threads, struct s
 	if (rc != ERR_OK)
 		return rc;
 	(*out)->is_shared = true;
+	(*out)->isolation = key->isolation;
+	memcpy((*out)->principal, principal, sizeof principal);
 	if (m->note->limit_cpu_ms && m->note->limit_cpu_ms < (*out)->call_ms)
 		(*out)->call_ms = m->note->limit_cpu_ms;
 	return ERR_OK;
@@ -458,6 +539,7 @@ int pool_slot_own(struct pool *p, struct model *m, unsigned threads, uint64_t me
 const struct model *slot_model(const struct slot *s) { return s->model; }
 unsigned slot_threads(const struct slot *s) { return s->threads; }
 bool slot_is_shared(const struct slot *s) { return s->is_shared; }
+enum isolation slot_isolation(const struct slot *s) { return s->isolation; }
 bool slot_has_worker(const struct slot *s) { return s->w != NULL; }
 const struct pool_about *slot_about(const struct slot *s) { return s->w ? &s->w->about : NULL; }
 
@@ -491,6 +573,7 @@ void pool_free(struct pool *p)
 
 void pool_end_all(struct pool *p)
 {
+	p->is_ending = true;
 	while (p->workers)
 		pool_worker_wait(p->workers);
 }

@@ -3,9 +3,14 @@
  * Workers: who has one, who waits for one, how each ends.
  *
  * A slot is a place for one worker: a model, a number of threads, a queue of turns. Admitted models have
- * one slot per (model, threads) that all callers share; a model that a client opened for itself has a
- * slot of that connection's own. A slot gets its worker when the first turn comes, and a new one when a
- * turn comes after the last one ended. Turns are served one at a time, in order.
+ * slots that callers share as policy says (isolation.h): one per model and threads for all; or one per
+ * principal too; or one whose worker serves a single call and ends, while the next is made ready. A model
+ * that a client opened for itself has a slot of that connection's own. A slot gets its worker when the
+ * first turn comes, and a new one when a turn comes after the last one ended.
+ *
+ * Turns are served one at a time; principals take turns, each principal's own in order. When the queue is
+ * full, whoever has the most waiting gives up the last of it to one who has less. A worker that all share is
+ * told to forget (SCRUB) before it serves another principal.
  *
  *   (model in the store) --fetch--> spawn --LOCKED, proof--> LOAD --NEEDS, PLAN--> READY --> CALL, RESULT ...
  *
@@ -18,6 +23,7 @@
 #define FUMEHOOD_BROKER_POOL_H
 
 #include "broker/gate.h"
+#include "broker/isolation.h"
 #include "broker/loop.h"
 #include "broker/models.h"
 #include "proto/fixed.h"
@@ -26,6 +32,8 @@
 struct pool;
 struct slot;
 
+#define POOL_PRINCIPAL_BYTES 64
+
 /* What is known of a worker, for records and answers. */
 struct pool_about {
 	uint32_t pid;
@@ -33,6 +41,8 @@ struct pool_about {
 	char level[16], blas_core[16];
 	unsigned threads;
 	uint64_t calls;
+	enum isolation isolation;
+	char principal[POOL_PRINCIPAL_BYTES]; /* whose worker it is; "": everybody's, or a connection's */
 	const char *fds_seen; /* how its descriptors were seen: fds_seen_name; NULL before that */
 };
 
@@ -65,6 +75,8 @@ struct turn {
 	uint8_t *body;              /* CALL: the body to forward; taken when it is sent */
 	size_t body_len;
 	const uint8_t *salt;        /* CALL: HASH_SALT_BYTES for the answer's digest */
+	enum isolation isolation;   /* CALL: of this call; at least the slot's */
+	const char *principal;      /* CALL: who asks, for scrubbing and fairness; NULL is "" */
 	uint64_t deadline_ms;       /* the caller's own, queue included; 0: only the limits of the slot */
 	void *arg;
 	void (*started)(void *arg); /* the worker has it */
@@ -74,6 +86,7 @@ struct turn {
 	struct slot *slot;          /* while it waits or runs; the pool's from here on */
 	struct turn *prev, *next;
 	bool is_running;
+	uint64_t round;             /* of the queue: principals take turns */
 	struct loop_timer timer;
 	uint64_t started_us;        /* when the worker got the first byte of it */
 	uint64_t done_us;           /* when its answer was complete */
@@ -113,9 +126,15 @@ void pool_free(struct pool *p);
  * worker_start. */
 MUST_CHECK int pool_trial(const struct pool_conf *conf, struct pool_about *about, struct err *e);
 
-/* The slot that all callers of an admitted model share. Counted. threads 0: the default.
- * Errors: ERR_NOMEM. */
-MUST_CHECK int pool_slot_shared(struct pool *p, struct model *m, unsigned threads, struct slot **out,
+/* Who shares a slot of an admitted model. */
+struct slot_key {
+	unsigned threads;           /* 0: the default */
+	enum isolation isolation;
+	const char *principal;      /* ISOLATION_TENANT */
+};
+
+/* The slot of an admitted model that all callers with this key share. Counted. Errors: ERR_NOMEM. */
+MUST_CHECK int pool_slot_shared(struct pool *p, struct model *m, const struct slot_key *key, struct slot **out,
                                 struct err *e);
 /* A slot of its own. memory_bytes 0: the default; inspect_only: the worker describes the model and ends. */
 MUST_CHECK int pool_slot_own(struct pool *p, struct model *m, unsigned threads, uint64_t memory_bytes,
@@ -127,6 +146,7 @@ void slot_unref(struct slot *s);
 const struct model *slot_model(const struct slot *s);
 unsigned slot_threads(const struct slot *s);
 bool slot_is_shared(const struct slot *s);
+enum isolation slot_isolation(const struct slot *s); /* of its own: ISOLATION_TENANT */
 bool slot_has_worker(const struct slot *s);
 const struct pool_about *slot_about(const struct slot *s); /* NULL without a worker */
 

@@ -19,6 +19,7 @@ struct pool {
 	struct pool_worker *workers;
 	unsigned n_workers;
 	uint64_t next_call_id;
+	bool is_ending;                 /* no worker is begun any more */
 };
 
 struct slot {
@@ -30,10 +31,13 @@ struct slot {
 	uint64_t memory_bytes;
 	uint64_t call_ms;               /* hard limit of one call */
 	bool is_shared, inspect_only;
+	enum isolation isolation;
+	char principal[POOL_PRINCIPAL_BYTES];
 	struct models_job *fetch;
 	struct pool_worker *w;
 	struct turn *first, *last;      /* waiting */
 	unsigned n_waiting;
+	uint64_t round;                 /* of the turn that was served last */
 	int64_t idle_since_ms;
 };
 
@@ -55,6 +59,8 @@ struct pool_worker {
 	struct frame_tx tx;
 	uint64_t request_bytes;         /* granted by the plan */
 	uint64_t call_id;
+	bool has_served;                /* a call has been in its memory, of this principal: */
+	char last[POOL_PRINCIPAL_BYTES];
 	struct turn *turn;              /* running; NULL when it was withdrawn */
 	struct hash *hash;
 };

@@ -105,6 +105,8 @@ void pool_worker_drop(struct pool_worker *w)
 static void gone(struct pool_worker *w, const struct worker_end *end)
 {
 	enum verdict v = verdict_of(end, &w->notes);
+	if (v == VERDICT_REFUSED && w->notes.killed != KILLED_REFUSED)
+		w->detail[0] = 0; /* the kernel ended it without a report: what was noted of its channel tells nothing */
 	struct pool_end told = { w->model, &w->about, v, *end, w->detail };
 	worker_unlink(w);
 	if (w->slot)
@@ -450,8 +452,21 @@ int pool_worker_new(struct slot *s, struct err *e)
 	}
 	w->about.pid = (uint32_t)w->proc.pid;
 	w->about.threads = s->threads;
+	w->about.isolation = s->isolation;
+	memcpy(w->about.principal, s->principal, sizeof w->about.principal);
 	s->w = w;
 	return ERR_OK;
+}
+
+/* Whatever the last principal's calls left in its memory goes before the next one's call comes. */
+static int forget(struct pool_worker *w, const char *principal, struct err *e)
+{
+	const struct scrub_fixed scrub = { { 0 } };
+	bool is_new = w->has_served && strncmp(w->last, principal, sizeof w->last - 1);
+	w->has_served = true;
+	snprintf(w->last, sizeof w->last, "%s", principal);
+	return is_new ? frame_tx_put(&w->tx, MSG_SCRUB, 0, (const uint8_t *)&scrub, FIXED_BYTES, NULL, 0, 0, NULL, 0, e)
+	              : ERR_OK;
 }
 
 void pool_worker_call(struct pool_worker *w, struct turn *t)
@@ -467,7 +482,11 @@ void pool_worker_call(struct pool_worker *w, struct turn *t)
 	t->body = NULL;
 	t->started_us = loop_clock_us();
 	loop_timer_set(w->p->c.loop, &w->timer, (int64_t)w->slot->call_ms);
-	int rc = frame_tx_put(&w->tx, MSG_CALL, w->call_id, NULL, 0, body, 0, t->body_len, NULL, 0, &e);
+	int rc = forget(w, t->principal ? t->principal : "", &e);
+	if (rc == ERR_OK)
+		rc = frame_tx_put(&w->tx, MSG_CALL, w->call_id, NULL, 0, body, 0, t->body_len, NULL, 0, &e);
+	else
+		free(body);
 	if (rc == ERR_OK && flush(w, &e) < 0)
 		channel_lost(w);
 	else if (rc != ERR_OK)

@@ -96,6 +96,11 @@ struct needs_fixed {
 	uint64_t reserved[2];
 };
 
+/* SCRUB (broker -> worker): the next call is somebody else's. No answer. */
+struct scrub_fixed {
+	uint64_t reserved[8];
+};
+
 /* Of the request region: what a worker keeps for itself (unpacking, the answer's head, the model's
  * description). A CALL's body is at most request_bytes - PLAN_REQUEST_OVERHEAD_BYTES. */
 #define PLAN_REQUEST_OVERHEAD_BYTES (2ull << 20)
@@ -131,6 +136,7 @@ _Static_assert(sizeof(struct locked_fixed) == FIXED_BYTES, "locked_fixed");
 _Static_assert(sizeof(struct load_fixed) == FIXED_BYTES, "load_fixed");
 _Static_assert(sizeof(struct needs_fixed) == FIXED_BYTES, "needs_fixed");
 _Static_assert(sizeof(struct plan_fixed) == FIXED_BYTES, "plan_fixed");
+_Static_assert(sizeof(struct scrub_fixed) == FIXED_BYTES, "scrub_fixed");
 _Static_assert(sizeof(struct result_fixed) == FIXED_BYTES, "result_fixed");
 
 #endif

@@ -151,6 +151,7 @@ static json_t *answer_json(const Fumehood__Answer *m, const struct call_target *
 		                                           (json_int_t)m->timing->log_us));
 	json_object_set_new(o, "level", ctl_json_text(m->level, strlen(m->level)));
 	json_object_set_new(o, "threads", json_integer(m->threads));
+	json_object_set_new(o, "isolation", ctl_json_text(m->isolation, strlen(m->isolation)));
 	json_object_set_new(o, "walls", walls_json(m->walls));
 	json_object_set_new(o, "receipt", receipt_json(m->receipt));
 	return o;

@@ -178,6 +178,7 @@ static void record_put(json_t *o, const Fumehood__Record *r)
 	put_text(o, "policy_digest", r->policy_digest);
 	put_text(o, "worker_digest", r->worker_digest);
 	put_number(o, "trust_version", r->trust_version);
+	put_text(o, "isolation", r->isolation);
 }
 
 static json_t *entry_json(uint64_t index, const Fumehood__Entry *e)

@@ -13,10 +13,12 @@ static json_t *workers_json(const Fumehood__StatusReply *m)
 	json_t *a = json_array();
 	for (size_t i = 0; a && i < m->n_workers; i++) {
 		const Fumehood__WorkerRow *w = m->workers[i];
-		json_array_append_new(a, json_pack("{s:i, s:o, s:o, s:i, s:I}", "pid", (int)w->pid, "model",
+		json_array_append_new(a, json_pack("{s:i, s:o, s:o, s:i, s:I, s:o, s:o}", "pid", (int)w->pid, "model",
 		                                   ctl_json_text(w->model, strlen(w->model)), "state",
 		                                   ctl_json_text(w->state, strlen(w->state)), "threads", (int)w->threads,
-		                                   "calls", (json_int_t)w->calls));
+		                                   "calls", (json_int_t)w->calls, "isolation",
+		                                   ctl_json_text(w->isolation, strlen(w->isolation)), "principal",
+		                                   ctl_json_text(w->principal, strlen(w->principal))));
 	}
 	return a;
 }
@@ -37,7 +39,7 @@ static int json_show(const Fumehood__StatusReply *m, struct err *e)
 
 static int text_show(const struct ctl *c, const Fumehood__StatusReply *m, struct err *e)
 {
-	static const char *const heads[] = { ">PID", "MODEL", "STATE", ">THREADS", ">CALLS" };
+	static const char *const heads[] = { ">PID", "MODEL", "STATE", ">THREADS", ">CALLS", "ISOLATION", "FOR" };
 	printf("broker    %s, version %s, up %.1f s\n", ctl_str(m->instance), ctl_str(m->version),
 	       (double)m->uptime_ms / 1000);
 	printf("calls     %" PRIu64 " answered, %" PRIu64 " refused, %u clients now\n", m->calls, m->refusals, m->clients);
@@ -56,7 +58,8 @@ static int text_show(const struct ctl *c, const Fumehood__StatusReply *m, struct
 		snprintf(pid, sizeof pid, "%u", w->pid);
 		snprintf(threads, sizeof threads, "%u", w->threads);
 		snprintf(calls, sizeof calls, "%" PRIu64, w->calls);
-		ctl_table_row(t, (const char *[]){ pid, ctl_str(w->model), ctl_str(w->state), threads, calls });
+		ctl_table_row(t, (const char *[]){ pid, ctl_str(w->model), ctl_str(w->state), threads, calls,
+		                                   ctl_str(w->isolation), ctl_str(w->principal) });
 	}
 	return ctl_table_print(t, stdout, e);
 }

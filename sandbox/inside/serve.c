@@ -30,6 +30,7 @@ struct worker {
 	struct engine_session *session;
 	uint8_t *request;       /* the request region */
 	size_t request_bytes;
+	size_t request_peak;    /* of it, written since the last scrub */
 	uint64_t macs, calls;
 };
 
@@ -88,6 +89,14 @@ static size_t front_put(uint8_t *dst, size_t cap, uint16_t kind, uint64_t reques
 	frame_prefix_put(dst + FRAME_HEADER_BYTES + FIXED_BYTES, head_len);
 	protobuf_c_message_pack(head, dst + FRAME_HEADER_BYTES + FIXED_BYTES + FRAME_PREFIX_BYTES);
 	return total;
+}
+
+/* Everything below end in the request region has been written. */
+static void written(struct worker *w, const uint8_t *end)
+{
+	size_t n = (size_t)(end - w->request);
+	if (n > w->request_peak)
+		w->request_peak = n;
 }
 
 /* --- memory for protobuf-c ---------------------------------------------------------------------- */
@@ -373,6 +382,7 @@ static int failure_write(struct worker *w, struct arena *a, uint64_t request_id,
 	o.error = text_of(text);
 	uint8_t *out = a->base + a->used_bytes;
 	size_t n = front_put(out, a->cap_bytes - a->used_bytes, MSG_RESULT, request_id, &fixed, &o.base, 0);
+	written(w, out + n);
 	return n ? bytes_write(out, n) : SERVE_ROOM;
 }
 
@@ -448,6 +458,7 @@ static int result_write(struct worker *w, struct arena *a, uint64_t request_id,
 	uint8_t *front = a->base + a->used_bytes;
 	size_t front_len = front_put(front, a->cap_bytes - a->used_bytes, MSG_RESULT, request_id, &fixed,
 	                             &o.base, tail_len);
+	written(w, front + front_len + (tail_len <= SMALL_ANSWER_BYTES ? tail_len : 0));
 	if (front_len == 0)
 		return failure_write(w, a, request_id, ERR_LIMIT, "the answer's head does not fit its region");
 	return answer_write(a, front, front_len, list, n, tail_len);
@@ -470,15 +481,52 @@ static int call_serve(struct worker *w, const struct frame_header *h)
 	arena_init(&a, w->request, w->request_bytes);
 	if (!arena_alloc(&a, (size_t)h->length))
 		return SERVE_ROOM;
+	written(w, w->request + h->length);
 	w->calls++;
 	int rc = frame_body_split(MSG_CALL, w->request, (size_t)h->length, &b, &e);
 	if (rc == ERR_OK)
 		rc = inputs_read(&a, &b, &inputs, &n_in, &e);
+	written(w, w->request + a.peak_bytes);
 	if (rc == ERR_OK)
 		rc = engine_session_run(w->session, inputs, n_in, &outputs, &n_out, &e);
 	if (rc != ERR_OK)
 		return failure_write(w, &a, h->request_id, rc, e.text);
 	return result_write(w, &a, h->request_id, outputs, n_out);
+}
+
+/* --- between principals ------------------------------------------------------------------------------- */
+
+#define STACK_SCRUB_BYTES KIB(256) /* far below what any call uses of a stack of 1 MiB */
+
+/* On every thread: each waits here for all the others, so that none does the work of two. */
+struct stack_scrub {
+	uint32_t arrived, n;
+};
+
+static __attribute__((noinline)) void stack_scrub(void *arg, uint32_t task, unsigned thread)
+{
+	uint8_t room[STACK_SCRUB_BYTES];
+	struct stack_scrub *x = arg;
+	(void)task, (void)thread;
+	memset(room, 0, sizeof room);
+	__asm__ volatile("" : : "r"(room) : "memory"); /* it is written for its own sake */
+	__atomic_add_fetch(&x->arrived, 1, __ATOMIC_ACQ_REL);
+	while (__atomic_load_n(&x->arrived, __ATOMIC_ACQUIRE) < x->n && x->n > 1)
+		__builtin_ia32_pause();
+}
+
+/* The next call is another principal's: nothing of the calls before may be found in this process. */
+static int scrub_serve(struct worker *w)
+{
+	struct scrub_fixed body;
+	if (sys_read_exact(CHANNEL_FD, &body, sizeof body) != (long)sizeof body)
+		return SERVE_CHANNEL;
+	struct stack_scrub x = { .n = w->s->pool ? pool_threads(w->s->pool) : 1 };
+	engine_session_scrub(w->session);
+	memset(w->request, 0, w->request_peak < w->request_bytes ? w->request_peak : w->request_bytes);
+	w->request_peak = 0;
+	pool_run(w->s->pool, stack_scrub, &x, x.n);
+	return SERVE_OK;
 }
 
 int serve_run(const struct serve *s)
@@ -490,9 +538,9 @@ int serve_run(const struct serve *s)
 	if (rc <= 0)
 		return -rc;
 	while ((rc = header_read(&h, &e)) > 0) {
-		if (h.kind != MSG_CALL || !w.session)
+		if ((h.kind != MSG_CALL && h.kind != MSG_SCRUB) || !w.session)
 			return SERVE_PROTOCOL;
-		int out = call_serve(&w, &h);
+		int out = h.kind == MSG_CALL ? call_serve(&w, &h) : scrub_serve(&w);
 		if (out != SERVE_OK)
 			return out;
 	}

@@ -329,9 +329,41 @@ static int teardown(void **state)
 	return rmdir(folder);
 }
 
+/* The strictest word of the permits that let a call pass; a permit without one has the configuration's. */
+static void test_isolation(void **state)
+{
+#define SAYS(word) "@isolation(\"" word "\")\n"
+#define PERMIT "permit (principal, action, resource);\n"
+	static const struct {
+		const char *policy;
+		enum isolation want;
+	} rows[] = {
+		{ PERMIT, ISOLATION_SHARED },
+		{ SAYS("tenant") PERMIT, ISOLATION_TENANT },
+		{ SAYS("tenant") PERMIT SAYS("call") PERMIT SAYS("shared") PERMIT, ISOLATION_CALL },
+		{ PERMIT SAYS("tenant") PERMIT, ISOLATION_TENANT },
+		{ SAYS("shared") PERMIT SAYS("call") "permit (principal == Gate::User::\"7\", action, resource);\n", ISOLATION_SHARED },
+		{ SAYS("shared") PERMIT SAYS("call") "forbid (principal == Gate::User::\"7\", action, resource);\n", ISOLATION_SHARED },
+	};
+	struct facts_answer a;
+	struct facts_ask ask = base();
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct facts *f = facts_of(NULL, rows[i].policy);
+		facts_decide(f, &ask, &a);
+		assert_true(a.allow);
+		if (a.isolation != rows[i].want)
+			fail_msg("row %zu: %s", i, isolation_name(a.isolation));
+		facts_free(f);
+	}
+#undef SAYS
+#undef PERMIT
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_isolation),
 		cmocka_unit_test(test_example),
 		cmocka_unit_test(test_unknown_attributes_deny),
 		cmocka_unit_test(test_rate_in_policy),

@@ -4,7 +4,7 @@
  * tests of its own), speaks the worker's side of the conversation, and breaks it in every way. What is
  * tested is what the broker makes of it: the caller's error, the verdict, and that the next call is served.
  */
-#include "broker/pool.h"
+#include "broker/pool_in.h"
 #include "proto/fumehood.pb-c.h"
 #include "proto/limits.h"
 #include "proto/mem.h"
@@ -124,10 +124,16 @@ static void call(int fd, enum lie l)
 {
 	static uint8_t body[65536];
 	uint8_t half[FRAME_HEADER_BYTES];
-	struct result_fixed r = { .output_bytes = 100, .calls = 1 };
+	static uint64_t n_calls, n_scrubs;
+	struct result_fixed r = { .output_bytes = 100 };
 	uint64_t id;
 	size_t len;
-	must(hear(fd, &id, body, sizeof body, &len) == MSG_CALL);
+	uint16_t kind;
+	while ((kind = hear(fd, &id, body, sizeof body, &len)) == MSG_SCRUB)
+		n_scrubs++;
+	must(kind == MSG_CALL);
+	r.calls = ++n_calls;
+	r.plans = n_scrubs; /* how the test sees them */
 	if (l == CALL_SILENT)
 		pause();
 	if (l == CALL_CRASH)
@@ -229,6 +235,9 @@ struct outcome {
 	enum verdict verdict;
 	size_t inner_len;
 	bool has_words;
+	uint64_t n_calls, n_scrubs; /* of the worker so far, as it says */
+	uint32_t pid;
+	unsigned nth;               /* the how manieth outcome */
 	uint8_t digest[HASH_BYTES];
 };
 
@@ -246,6 +255,10 @@ struct house {
 };
 
 static struct house H;
+static const char *asker;     /* of the next turns */
+static enum isolation tier;
+
+static unsigned n_settled;
 
 static void settle(void)
 {
@@ -259,6 +272,12 @@ static void on_done(void *arg, struct turn_result *r)
 {
 	struct outcome *o = arg;
 	assert_false(o->is_done || o->is_failed);
+	struct result_fixed fixed;
+	memcpy(&fixed, r->body, sizeof fixed);
+	o->n_calls = fixed.calls;
+	o->n_scrubs = fixed.plans;
+	o->pid = r->about->pid;
+	o->nth = ++n_settled;
 	o->is_done = true;
 	o->inner_len = r->inner_len;
 	memcpy(o->digest, r->digest, HASH_BYTES);
@@ -270,6 +289,7 @@ static void on_failed(void *arg, struct turn_failure *f)
 	struct outcome *o = arg;
 	assert_false(o->is_done || o->is_failed);
 	o->is_failed = true;
+	o->nth = ++n_settled;
 	o->code = f->code;
 	snprintf(o->text, sizeof o->text, "%s", f->text);
 	o->has_end = f->has_end;
@@ -305,7 +325,9 @@ static int setup(void **state)
 	(void)state;
 	memset(&H, 0, sizeof H);
 	lie = HONEST;
-	n_spawned = 0;
+	n_spawned = n_settled = 0;
+	asker = NULL;
+	tier = ISOLATION_SHARED;
 	H.stop = (struct loop_timer){ .fn = on_stop };
 	assert_int_equal(loop_new(&H.loop, &e), ERR_OK);
 	const struct pool_conf c = { .loop = H.loop, .memory_bytes = MEMORY_BYTES, .call_ms = 3 * DEADLINE_MS,
@@ -339,7 +361,7 @@ static struct slot *own(void)
 static struct slot *shared(void)
 {
 	struct slot *s;
-	assert_int_equal(pool_slot_shared(H.pool, H.model, 1, &s, NULL), ERR_OK);
+	assert_int_equal(pool_slot_shared(H.pool, H.model, &(struct slot_key){ .threads = 1 }, &s, NULL), ERR_OK);
 	return s;
 }
 
@@ -347,6 +369,7 @@ static void submit(struct slot *s, unsigned i, enum turn_kind kind, uint64_t dea
 {
 	struct turn *t = &H.turns[i];
 	*t = (struct turn){ .kind = kind, .salt = H.salt, .deadline_ms = deadline_ms, .arg = &H.out[i],
+	                    .principal = asker, .isolation = tier,
 	                    .started = on_started, .done = on_done, .failed = on_failed };
 	H.out[i] = (struct outcome){ 0 };
 	H.n_open++;
@@ -583,7 +606,7 @@ static void test_shared_slot_is_one(void **state)
 	struct slot *a = shared(), *b = shared(), *c;
 	(void)state;
 	assert_ptr_equal(a, b);
-	assert_int_equal(pool_slot_shared(H.pool, H.model, 2, &c, NULL), ERR_OK);
+	assert_int_equal(pool_slot_shared(H.pool, H.model, &(struct slot_key){ .threads = 2 }, &c, NULL), ERR_OK);
 	assert_ptr_not_equal(a, c);
 	submit(a, 0, TURN_CALL, 0);
 	wait_all(5000);
@@ -598,6 +621,142 @@ static void test_shared_slot_is_one(void **state)
 	slot_unref(a);
 	pool_end_all(H.pool);
 	assert_int_equal(H.last, VERDICT_CLEAN);
+}
+
+static struct slot *slot_of(enum isolation isolation, const char *principal)
+{
+	struct slot *s;
+	const struct slot_key key = { .threads = 1, .isolation = isolation, .principal = principal };
+	assert_int_equal(pool_slot_shared(H.pool, H.model, &key, &s, NULL), ERR_OK);
+	return s;
+}
+
+static void submit_as(struct slot *s, unsigned i, const char *principal)
+{
+	asker = principal;
+	submit(s, i, TURN_CALL, 0);
+}
+
+/* A worker that all share forgets between principals, and only then. */
+static void test_scrubbed_between_principals(void **state)
+{
+	static const char *const askers[] = { "a", "a", "b", "b", "a" };
+	static const uint64_t scrubs[] = { 0, 0, 1, 1, 2 };
+	struct slot *s = slot_of(ISOLATION_SHARED, "a");
+	(void)state;
+	for (unsigned i = 0; i < 5; i++) {
+		submit_as(s, i, askers[i]);
+		wait_all(5000);
+		assert_true(H.out[i].is_done);
+		assert_int_equal(H.out[i].n_scrubs, scrubs[i]);
+		assert_int_equal(H.out[i].n_calls, i + 1);
+	}
+	assert_int_equal(n_spawned, 1);
+	slot_unref(s);
+	pool_end_all(H.pool);
+}
+
+static void test_a_worker_for_each_tenant(void **state)
+{
+	struct slot *a = slot_of(ISOLATION_TENANT, "a"), *b = slot_of(ISOLATION_TENANT, "b"),
+	            *a2 = slot_of(ISOLATION_TENANT, "a"), *all = slot_of(ISOLATION_SHARED, "a");
+	(void)state;
+	assert_ptr_equal(a, a2);
+	assert_true(a != b && a != all && b != all);
+	tier = ISOLATION_TENANT;
+	submit_as(a, 0, "a");
+	submit_as(b, 1, "b");
+	submit_as(a2, 2, "a");
+	wait_all(5000);
+	assert_true(H.out[0].pid == H.out[2].pid && H.out[0].pid != H.out[1].pid);
+	assert_int_equal(H.out[2].n_scrubs, 0);
+	assert_int_equal(n_spawned, 2);
+	slot_unref(a);
+	slot_unref(a2);
+	slot_unref(b);
+	slot_unref(all);
+	pool_end_all(H.pool);
+}
+
+/* Each call meets a worker that has served nobody; the next one is ready before anybody asks. */
+static void test_a_worker_for_each_call(void **state)
+{
+	struct slot *s = slot_of(ISOLATION_CALL, "a");
+	(void)state;
+	tier = ISOLATION_CALL;
+	for (unsigned i = 0; i < 3; i++)
+		submit_as(s, i, "a");
+	wait_all(5000);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_true(H.out[i].is_done);
+		assert_int_equal(H.out[i].n_calls, 1);
+		for (unsigned k = 0; k < i; k++)
+			assert_int_not_equal(H.out[i].pid, H.out[k].pid);
+	}
+	wait_ended(3);
+	assert_int_equal(n_spawned, 4);
+	assert_int_equal(pool_n_workers(H.pool), 1);
+	slot_unref(s);
+	pool_end_all(H.pool);
+	assert_int_equal(pool_n_workers(H.pool), 0);
+	assert_int_equal(n_spawned, 4);
+}
+
+/* The same on a connection's own slot, when policy says so of single calls. */
+static void test_calls_apart_on_an_own_slot(void **state)
+{
+	struct slot *s = own();
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		tier = i % 2 ? ISOLATION_CALL : ISOLATION_TENANT;
+		submit_as(s, i, "a");
+		wait_all(5000);
+	}
+	assert_int_equal(H.out[1].n_calls, 1); /* not the worker of call 0 */
+	assert_int_equal(H.out[2].n_calls, 1); /* nor the one of call 1 */
+	assert_int_equal(H.out[3].n_calls, 1);
+	assert_int_equal(n_spawned, 4);
+	slot_unref(s);
+	wait_ended(4);
+}
+
+/* a asks three times before b and c come: they do not wait for all of a's. */
+static void test_principals_take_turns(void **state)
+{
+	static const char *const askers[] = { "a", "a", "a", "a", "b", "c", "b" };
+	static const unsigned nth[] = { 1, 4, 6, 7, 2, 3, 5 };
+	struct slot *s = shared();
+	(void)state;
+	H.pool->c.queue_max = 7;
+	for (unsigned i = 0; i < 7; i++)
+		submit_as(s, i, askers[i]);
+	wait_all(5000);
+	for (unsigned i = 0; i < 7; i++)
+		if (!H.out[i].is_done || H.out[i].nth != nth[i])
+			fail_msg("call %u of %s was number %u, not %u", i, askers[i], H.out[i].nth, nth[i]);
+	slot_unref(s);
+	pool_end_all(H.pool);
+}
+
+/* A full queue of one principal still has room for another; it has none for more of the same. */
+static void test_nobody_fills_the_queue(void **state)
+{
+	struct slot *s = shared();
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) /* the queue's length; the worker is not there yet */
+		submit_as(s, i, "a");
+	submit_as(s, 3, "a");
+	assert_int_equal(H.out[3].code, ERR_BUSY);
+	submit_as(s, 4, "b");
+	assert_false(H.out[4].is_failed);
+	assert_int_equal(H.out[2].code, ERR_BUSY); /* the last of the greedy one */
+	assert_non_null(strstr(H.out[2].text, "gave way"));
+	submit_as(s, 5, "b"); /* two of three are no less than one */
+	assert_int_equal(H.out[5].code, ERR_BUSY);
+	wait_all(5000);
+	assert_true(H.out[0].is_done && H.out[1].is_done && H.out[4].is_done);
+	slot_unref(s);
+	pool_end_all(H.pool);
 }
 
 static void test_idle_worker_that_dies(void **state)
@@ -646,6 +805,12 @@ int main(void)
 		TEST(test_withdrawn_turns),
 		TEST(test_deadlines),
 		TEST(test_shared_slot_is_one),
+		TEST(test_scrubbed_between_principals),
+		TEST(test_a_worker_for_each_tenant),
+		TEST(test_a_worker_for_each_call),
+		TEST(test_calls_apart_on_an_own_slot),
+		TEST(test_principals_take_turns),
+		TEST(test_nobody_fills_the_queue),
 		TEST(test_idle_worker_that_dies),
 		TEST(test_too_large_a_request),
 	};
