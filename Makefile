@@ -364,7 +364,7 @@ fuzz_model_note_LIBS := $(PROTO_CRYPTO_LIBS)
 # ---- broker/ ----
 # BROKER_PARTS: what unit tests link; BROKER_OBJS: the program.
 BROKER_PARTS := $(addprefix broker/,loop.o conf.o helper.o place.o gate.o gate_client.o request.o record.o log.o isolation.o \
-                  rate.o facts.o copy.o models.o models_job.o pool.o pool_worker.o client.o call.o call_infer.o call_open.o \
+                  rate.o facts.o copy.o quarantine.o models.o models_job.o pool.o pool_worker.o client.o call.o call_infer.o call_open.o \
                   call_admit.o call_attempt.o call_read.o)
 BROKER_BELOW  = $(TRUST_OBJS) $(POLICY_OBJS) $(AUDIT_LOG_OBJS) $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_OBJS) $(PROTO_CRYPTO)
 BROKER_OBJS   = broker/broker.o broker/start.o $(BROKER_PARTS) $(BROKER_BELOW)
@@ -393,9 +393,11 @@ fuzz_broker_conf_LIBS := -ljansson
 UNIT_TESTS += unit_broker_client
 unit_broker_client_OBJS = $(BROKER_PARTS) $(BROKER_BELOW)
 unit_broker_client_LIBS = $(BROKER_LIBS)
+UNIT_TESTS += unit_broker_quarantine
+unit_broker_quarantine_OBJS := broker/quarantine.o
 # A child of the test stands in for the jailed worker.
 UNIT_TESTS += unit_broker_pool
-unit_broker_pool_OBJS = $(addprefix broker/,isolation.o pool.o pool_worker.o models.o models_job.o copy.o loop.o gate.o) $(BROKER_BELOW)
+unit_broker_pool_OBJS = $(addprefix broker/,isolation.o quarantine.o pool.o pool_worker.o models.o models_job.o copy.o loop.o gate.o) $(BROKER_BELOW)
 unit_broker_pool_LIBS = $(BROKER_LIBS) $(foreach f,jailer_spawn worker_locked worker_verify worker_limits_close,-Wl,--wrap=$f)
 
 # ---- broker/ctl: the fumehood command ----

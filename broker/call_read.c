@@ -103,6 +103,8 @@ static const char *row_state(struct broker *b, struct model *m)
 	pool_each(b->pool, &look, look_loaded);
 	if (rc != ERR_OK)
 		return rc == ERR_EXPIRED ? "expired" : "refused";
+	if (pool_quarantined_ms(b->pool, m))
+		return "quarantined";
 	return look.is_loaded ? "loaded" : "ready";
 }
 

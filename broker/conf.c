@@ -7,6 +7,7 @@
  * (a lint compares it) follow.
  */
 #include "broker/conf.h"
+#include "broker/quarantine.h"
 #include "proto/limits.h"
 #include "sandbox/wall/layers.h"
 
@@ -51,6 +52,11 @@ static const struct conf_row rows[] = {
 	NUMBER(queue_per_model, "", 1, 65536, LIMIT_QUEUE_PER_MODEL,
 	       "Calls that may wait for one worker; more are refused as busy."),
 	NUMBER(clients_max, "", 1, 4096, LIMIT_CLIENTS, "Connections at the same time."),
+	NUMBER(quarantine_crashes, "", 0, QUARANTINE_DEATHS, 5,
+	       "Deaths of a model's workers within quarantine_window_ms after which it is not started for a while; 0: never."),
+	NUMBER(quarantine_window_ms, "ms", 1, 86400000, 60000, "See quarantine_crashes."),
+	NUMBER(quarantine_ms, "ms", 1, 86400000, 10000,
+	       "How long a model is quarantined for the first time; twice as long each time that follows, up to an hour."),
 	{ "violation", CONF_CHOICE, "report|kill", 0, 1, VIOLATION_REPORT,
 	  "A worker's refused call is reported with its arguments, then it is killed; kill: at once, without a report, where "
 	  "another supervisor listens already.", AT(violation) },

@@ -31,6 +31,7 @@ struct conf {
 	uint64_t queue_per_model;
 	uint64_t clients_max;
 	uint64_t violation;         /* enum conf_violation */
+	uint64_t quarantine_crashes, quarantine_window_ms, quarantine_ms;
 	uint64_t isolation;         /* enum isolation: of permits that do not say */
 };
 

@@ -287,12 +287,50 @@ static void on_fetched(void *arg, int rc, const struct err *e, struct model *m)
 	slot_unref(s);
 }
 
+/* --- models whose workers keep dying --------------------------------------------------------------------- */
+
+uint64_t pool_quarantined_ms(const struct pool *p, const struct model *m)
+{
+	return (uint64_t)quarantine_left_ms(&p->quarantine, m->digest, loop_now_ms(p->c.loop));
+}
+
+void pool_note_death(struct pool_worker *w, enum verdict v)
+{
+	static const bool counts[VERDICT__MAX] = {
+		[VERDICT_REFUSED] = true, [VERDICT_CRASH] = true, [VERDICT_MEMORY] = true, [VERDICT_PROTOCOL] = true,
+	};
+	struct pool *p = w->p;
+	int64_t ms = counts[v] ? quarantine_death(&p->quarantine, w->model->digest, loop_now_ms(p->c.loop)) : 0;
+	if (ms)
+		p->c.quarantined(p->c.arg, w->model, (uint64_t)ms);
+}
+
+static int check_quarantine(const struct slot *s, struct err *e)
+{
+	uint64_t left = pool_quarantined_ms(s->p, s->model);
+	if (!left)
+		return ERR_OK;
+	return err_set(e, ERR_QUARANTINED, "%.200s: %u of its workers died within %" PRIu64 " s, so it is quarantined for another "
+	               "%" PRIu64 ".%" PRIu64 " s", s->model->label, s->p->c.quarantine_crashes,
+	               (s->p->c.quarantine_window_ms + 999) / 1000, left / 1000, left % 1000 / 100);
+}
+
+static void on_retry(void *arg) { slot_pump(arg); }
+
 /* Begins what is missing for a worker: the model in memory, then the process. */
 static int begin_worker(struct slot *s, struct err *e)
 {
 	int rc = check_model(s, e);
+	if (rc == ERR_OK)
+		rc = check_quarantine(s, e);
 	if (rc != ERR_OK)
 		return rc;
+	int64_t pause = quarantine_pause_ms(&s->p->quarantine, s->model->digest, loop_now_ms(s->p->c.loop));
+	if (pause) {
+		s->retry = (struct loop_timer){ .fn = on_retry, .arg = s };
+		loop_timer_set(s->p->c.loop, &s->retry, pause);
+		return ERR_OK;
+	}
 	if (s->model->fd < 0)
 		return models_fetch(s->p->c.models, s->model, on_fetched, s, &s->fetch, e);
 	if (s->p->n_workers >= LIMIT_WORKERS && !make_room(s->p))
@@ -309,7 +347,7 @@ static void slot_pump(struct slot *s)
 	slot_ref(s);
 	if (s->w)
 		serve_next(s);
-	else if (s->first && !s->fetch && begin_worker(s, &e) != ERR_OK)
+	else if (s->first && !s->fetch && !s->retry.is_on && begin_worker(s, &e) != ERR_OK)
 		fail_waiting_plain(s, e.code, e.text);
 	slot_unref(s);
 }
@@ -411,7 +449,7 @@ void pool_on_result(struct pool_worker *w, int status, uint8_t *body, size_t len
 static void keep_ready(struct slot *s)
 {
 	struct err e;
-	if (!s->w && !s->fetch && !s->p->is_ending && s->is_shared && s->p->n_workers < LIMIT_WORKERS &&
+	if (!s->w && !s->fetch && !s->retry.is_on && !s->p->is_ending && s->is_shared && s->p->n_workers < LIMIT_WORKERS &&
 	    begin_worker(s, &e) != ERR_OK)
 		return;
 }
@@ -471,6 +509,7 @@ void slot_unref(struct slot *s)
 		return;
 	struct pool *p = s->p;
 	models_job_cancel(s->fetch);
+	loop_timer_stop(p->c.loop, &s->retry);
 	if (s->w) {
 		struct pool_worker *w = s->w;
 		s->w = NULL;
@@ -551,6 +590,9 @@ int pool_new(const struct pool_conf *conf, struct pool **out, struct err *e)
 	if (!p)
 		return err_set(e, ERR_NOMEM, "no memory for the workers' pool");
 	p->c = *conf;
+	p->quarantine = (struct quarantine){ .deaths = conf->quarantine_crashes,
+	                                     .window_ms = (int64_t)conf->quarantine_window_ms,
+	                                     .first_ms = (int64_t)conf->quarantine_ms };
 	*out = p;
 	return ERR_OK;
 }

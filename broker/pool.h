@@ -107,12 +107,15 @@ struct pool_conf {
 	struct models *models;
 	int proc_fd, program_fd;
 	uint64_t optional_layers;
+	unsigned quarantine_crashes; /* see quarantine.h; 0: never */
+	uint64_t quarantine_window_ms, quarantine_ms;
 	bool violation_kill;        /* refused calls kill without a report */
 	uint64_t memory_bytes, call_ms, load_ms, queue_max, request_max_bytes;
 	unsigned threads;
 	void *arg;
 	void (*loaded)(void *arg, const struct slot *s, const struct pool_about *about);
 	void (*ended)(void *arg, const struct pool_end *end);
+	void (*quarantined)(void *arg, const struct model *m, uint64_t for_ms);
 };
 
 MUST_CHECK int pool_new(const struct pool_conf *conf, struct pool **out, struct err *e);
@@ -155,6 +158,9 @@ const struct pool_about *slot_about(const struct slot *s); /* NULL without a wor
 void slot_submit(struct slot *s, struct turn *t);
 /* Forgets t, wherever it is: out of the queue, or its answer has no taker any more. */
 void turn_withdraw(struct turn *t);
+
+/* For how much longer no worker of this model is started; 0: it may be. */
+uint64_t pool_quarantined_ms(const struct pool *p, const struct model *m);
 
 /* How an end reads, for people. detail: the broker's own reason, or "". */
 void pool_end_text(char *out, size_t cap, enum verdict v, const struct worker_end *end, const char *detail);

@@ -8,6 +8,7 @@
 #define FUMEHOOD_BROKER_POOL_IN_H
 
 #include "broker/pool.h"
+#include "broker/quarantine.h"
 
 #define DETAIL_BYTES 280 /* a refused call with its arguments */
 
@@ -19,6 +20,7 @@ struct pool {
 	struct pool_worker *workers;
 	unsigned n_workers;
 	uint64_t next_call_id;
+	struct quarantine quarantine;
 	bool is_ending;                 /* no worker is begun any more */
 };
 
@@ -34,6 +36,7 @@ struct slot {
 	enum isolation isolation;
 	char principal[POOL_PRINCIPAL_BYTES];
 	struct models_job *fetch;
+	struct loop_timer retry;        /* its model's workers die: the next one waits */
 	struct pool_worker *w;
 	struct turn *first, *last;      /* waiting */
 	unsigned n_waiting;
@@ -88,6 +91,8 @@ void pool_on_ready(struct pool_worker *w, uint8_t *body, size_t len);
 void pool_on_load_failed(struct pool_worker *w, int code, const char *text, uint8_t *body, size_t len);
 /* It answered the running turn (or nobody's): status and body (owned by the callee). */
 void pool_on_result(struct pool_worker *w, int status, uint8_t *body, size_t len);
+/* Counts its end against the model, when it was of its own doing. */
+void pool_note_death(struct pool_worker *w, enum verdict v);
 /* It is gone (reaped, the slot has no worker any more). */
 void pool_on_gone(struct pool_worker *w, enum verdict v, const struct worker_end *end);
 

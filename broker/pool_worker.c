@@ -112,6 +112,7 @@ static void gone(struct pool_worker *w, const struct worker_end *end)
 	if (w->slot)
 		w->slot->w = NULL;
 	w->p->c.ended(w->p->c.arg, &told);
+	pool_note_death(w, v);
 	pool_on_gone(w, v, end);
 	worker_free(w);
 }

@@ -400,6 +400,21 @@ static void on_ended(void *arg, const struct pool_end *end)
 	log_append(b->log, &x.r, NULL, NULL);
 }
 
+static void on_quarantined(void *arg, const struct model *m, uint64_t for_ms)
+{
+	struct broker *b = arg;
+	struct record_room x;
+	char text[160];
+	snprintf(text, sizeof text, "%" PRIu64 " workers died within %" PRIu64 " ms: no other is started for %" PRIu64 " ms",
+	         b->conf.quarantine_crashes, b->conf.quarantine_window_ms, for_ms);
+	record_begin(&x, FUMEHOOD__RECORD_KIND__MODEL_QUARANTINED, b, NULL);
+	record_model(&x, m);
+	x.r.code = pb_text(err_name(ERR_QUARANTINED));
+	x.r.text = text;
+	log_append(b->log, &x.r, NULL, NULL);
+	broker_say("%.200s is quarantined: %s", m->label, text);
+}
+
 static int step_pool(struct broker *b, const struct start_options *o, struct err *e)
 {
 	const struct pool_conf c = {
@@ -408,7 +423,9 @@ static int step_pool(struct broker *b, const struct start_options *o, struct err
 		.memory_bytes = b->conf.memory_bytes,
 		.call_ms = b->conf.call_ms, .load_ms = b->conf.load_ms, .queue_max = b->conf.queue_per_model,
 		.request_max_bytes = b->conf.request_max_bytes, .threads = (unsigned)b->conf.threads,
-		.arg = b, .loaded = on_loaded, .ended = on_ended,
+		.quarantine_crashes = (unsigned)b->conf.quarantine_crashes,
+		.quarantine_window_ms = b->conf.quarantine_window_ms, .quarantine_ms = b->conf.quarantine_ms,
+		.arg = b, .loaded = on_loaded, .ended = on_ended, .quarantined = on_quarantined,
 	};
 	(void)o;
 	return pool_new(&c, &b->pool, e);

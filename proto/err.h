@@ -39,7 +39,8 @@
 	X(ERR_BUSY,        "busy",           1) /* queue full, or another holds the state */        \
 	X(ERR_IO,          "io",             1) /* a system call failed on our own files */         \
 	X(ERR_NOMEM,       "no-memory",      1) /* this process has no memory left */               \
-	X(ERR_INTERNAL,    "internal",       1) /* a bug: please report */
+	X(ERR_INTERNAL,    "internal",       1) /* a bug: please report */                          \
+	X(ERR_QUARANTINED, "quarantined",    5) /* the model's workers died too often: not for now */
 
 enum err_code {
 	ERR_OK = 0,

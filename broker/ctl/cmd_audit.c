@@ -54,6 +54,7 @@ static const char *const kinds[] = {
 	[FUMEHOOD__RECORD_KIND__INTENT] = "intent",            [FUMEHOOD__RECORD_KIND__COMPLETED] = "completed",
 	[FUMEHOOD__RECORD_KIND__REFUSED] = "refused",          [FUMEHOOD__RECORD_KIND__ADMITTED_MODEL] = "admitted",
 	[FUMEHOOD__RECORD_KIND__WORKER_ENDED] = "worker-ended", [FUMEHOOD__RECORD_KIND__PEER_ENDED] = "peer-ended",
+	[FUMEHOOD__RECORD_KIND__MODEL_QUARANTINED] = "quarantined",
 	[FUMEHOOD__RECORD_KIND__TORN_TAIL] = "torn-tail",
 };
 
@@ -237,7 +238,7 @@ static int kinds_check(const struct ctl *c, struct err *e)
 			i++;
 		if (i == n)
 			return err_set(e, ERR_USAGE, "audit: there is no kind \"%s\": boot, shutdown, loaded, intent, completed, "
-			               "refused, admitted, worker-ended, peer-ended, torn-tail", ctl_str(v));
+			               "refused, admitted, worker-ended, peer-ended, torn-tail, quarantined", ctl_str(v));
 	}
 	return ERR_OK;
 }

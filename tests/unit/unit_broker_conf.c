@@ -32,7 +32,9 @@ static void test_round_trip(void **state)
 	                           " \"schema\": \"/sc\", \"entities\": \"/en\", \"trust\": \"/t\", \"optional_layers\": [\"mdwe\","
 	                           " \"user_ns\"], \"threads\": 3, \"memory_bytes\": 8388608, \"call_ms\": 7, \"load_ms\": 8,"
 	                           " \"request_max_bytes\": 5000, \"segment_bytes\": 1048576, \"queue_per_model\": 9,"
-	                           " \"clients_max\": 10, \"violation\": \"kill\", \"isolation\": \"call\"}", &e), ERR_OK);
+	                           " \"clients_max\": 10,"
+	                           " \"violation\": \"kill\", \"isolation\": \"call\", \"quarantine_crashes\": 4,"
+	                           " \"quarantine_window_ms\": 5, \"quarantine_ms\": 6}", &e), ERR_OK);
 	assert_int_equal(a.violation, VIOLATION_KILL);
 	assert_int_equal(a.isolation, ISOLATION_CALL);
 	assert_int_equal(a.threads, 3);

@@ -247,7 +247,8 @@ struct house {
 	struct model *model;
 	struct loop_timer stop;
 	unsigned n_open;          /* turns without an outcome */
-	unsigned n_ended, n_loaded;
+	unsigned n_ended, n_loaded, n_quarantined;
+	uint64_t quarantined_ms;
 	enum verdict last;
 	struct turn turns[8];
 	struct outcome out[8];
@@ -313,6 +314,14 @@ static void on_ended(void *arg, const struct pool_end *end)
 	H.last = end->verdict;
 }
 
+static void on_quarantined(void *arg, const struct model *m, uint64_t for_ms)
+{
+	(void)arg;
+	assert_ptr_equal(m, H.model);
+	H.n_quarantined++;
+	H.quarantined_ms = for_ms;
+}
+
 static void on_stop(void *arg)
 {
 	(void)arg;
@@ -332,7 +341,8 @@ static int setup(void **state)
 	assert_int_equal(loop_new(&H.loop, &e), ERR_OK);
 	const struct pool_conf c = { .loop = H.loop, .memory_bytes = MEMORY_BYTES, .call_ms = 3 * DEADLINE_MS,
 	                             .load_ms = DEADLINE_MS, .queue_max = 3, .request_max_bytes = MIB(1), .threads = 1,
-	                             .loaded = on_loaded, .ended = on_ended };
+	                             .loaded = on_loaded, .ended = on_ended, .quarantined = on_quarantined,
+	                             .quarantine_crashes = 3, .quarantine_window_ms = 60000, .quarantine_ms = 200 };
 	assert_int_equal(pool_new(&c, &H.pool, &e), ERR_OK);
 	H.model = calloc(1, sizeof *H.model);
 	H.model->refs = 1;
@@ -759,6 +769,60 @@ static void test_nobody_fills_the_queue(void **state)
 	pool_end_all(H.pool);
 }
 
+/* Three deaths: the model is not started for a while, whoever asks; then it may try again, and falls sooner. */
+static void test_crash_loop(void **state)
+{
+	struct slot *s = own(), *other;
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		uint64_t t0 = loop_clock_us();
+		lie = CALL_CRASH;
+		submit(s, i, TURN_CALL, 0);
+		wait_all(5000);
+		assert_int_equal(H.out[i].code, ERR_WORKER);
+		wait_ended(i + 1);
+		assert_int_equal(i == 2, loop_clock_us() - t0 >= QUARANTINE_PAUSE_FIRST_MS * 1000); /* it had to wait */
+	}
+	assert_int_equal(H.n_quarantined, 1);
+	assert_int_equal(H.quarantined_ms, 200);
+	lie = HONEST;
+	submit(s, 3, TURN_CALL, 0);
+	other = own();
+	submit(other, 4, TURN_LOAD, 0);
+	wait_all(5000);
+	for (unsigned i = 3; i < 5; i++) {
+		assert_int_equal(H.out[i].code, ERR_QUARANTINED);
+		assert_non_null(strstr(H.out[i].text, "3 of its workers died within 60 s"));
+	}
+	assert_int_equal(n_spawned, 3);
+	H.n_open = 1;
+	wait_all(250); /* until it is over */
+	H.n_open = 0;
+	assert_int_equal(pool_quarantined_ms(H.pool, H.model), 0);
+	submit(s, 5, TURN_CALL, 0);
+	wait_all(5000);
+	assert_true(H.out[5].is_done);
+	assert_int_equal(n_spawned, 4);
+	slot_unref(s);
+	slot_unref(other);
+	wait_ended(4);
+}
+
+/* A call that takes too long, or a proof that fails, is not the model's death. */
+static void test_what_is_no_crash(void **state)
+{
+	struct slot *s = own();
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		lie = CALL_SILENT;
+		submit(s, i, TURN_CALL, 30);
+		wait_all(5000);
+		assert_int_equal(H.out[i].code, ERR_DEADLINE);
+	}
+	assert_int_equal(H.n_quarantined, 0);
+	slot_unref(s);
+}
+
 static void test_idle_worker_that_dies(void **state)
 {
 	struct slot *s = own();
@@ -811,6 +875,8 @@ int main(void)
 		TEST(test_calls_apart_on_an_own_slot),
 		TEST(test_principals_take_turns),
 		TEST(test_nobody_fills_the_queue),
+		TEST(test_crash_loop),
+		TEST(test_what_is_no_crash),
 		TEST(test_idle_worker_that_dies),
 		TEST(test_too_large_a_request),
 	};
