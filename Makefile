@@ -463,6 +463,13 @@ $(OBJ)/%.o: %.c | $$(GEN)
 	$(if $(V),,@echo "  CC    $(VARIANT) $<")
 	$(Q)$(CC) $(CFLAGS) -c -o $@ $<
 
+# Another PREFIX than last time: what has it compiled in is made again.
+.PHONY: FORCE
+$(B)/gen/libexec.txt: FORCE
+	@mkdir -p $(@D)
+	@echo '$(LIBEXEC)' | cmp -s - $@ || echo '$(LIBEXEC)' > $@
+$(OBJ)/broker/helper.o $(OBJ)/broker/ctl/cmd_doctor.o: $(B)/gen/libexec.txt
+
 # Generated code compiles without the project's warnings (protobuf-c breaks -Wcast-qual).
 $(OBJ)/gen/%.o: $(B)/gen/%.c
 	@mkdir -p $(@D)
