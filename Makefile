@@ -468,7 +468,7 @@ $(OBJ)/%.o: %.c | $$(GEN)
 $(B)/gen/libexec.txt: FORCE
 	@mkdir -p $(@D)
 	@echo '$(LIBEXEC)' | cmp -s - $@ || echo '$(LIBEXEC)' > $@
-$(OBJ)/broker/helper.o $(OBJ)/broker/ctl/cmd_doctor.o: $(B)/gen/libexec.txt
+$(OBJ)/broker/helper.o: $(B)/gen/libexec.txt
 
 # Generated code compiles without the project's warnings (protobuf-c breaks -Wcast-qual).
 $(OBJ)/gen/%.o: $(B)/gen/%.c
