@@ -183,7 +183,7 @@ unit_wall_layers_OBJS  := $(WALL_OBJS) $(PROTO_CORE)
 unit_wall_violation_OBJS := $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_CORE)
 FUZZERS        += fuzz_wall_proof
 fuzz_wall_proof_OBJS := $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_CORE)
-HARNESS_OBJS   := tests/jail/harness.o $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_CORE)
+HARNESS_OBJS   := sandbox/outside/harness.o $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_CORE)
 TEST_PROGRAMS  += jail_run jail_try env_run fumehood-jailer-test fumehood-attack-open
 BENCH_PROGRAMS += bench_spawn
 
@@ -404,8 +404,13 @@ unit_broker_pool_LIBS = $(BROKER_LIBS) $(foreach f,jailer_spawn worker_locked wo
 CTL_OBJS := $(addprefix broker/ctl/,main.o options.o out.o files.o notes.o npy.o tensors.o call.o talk.o \
               talk_start.o talk_receipt.o cmd_run.o cmd_inspect.o cmd_keygen.o cmd_sign.o cmd_trust.o cmd_verify.o \
               cmd_admit.o cmd_list.o cmd_infer.o cmd_serve.o cmd_status.o cmd_audit.o cmd_doctor.o cmd_config.o \
-              cmd_version.o settings.o) broker/conf.o broker/isolation.o broker/helper.o broker/place.o
-CTL_BELOW = $(TRUST_OBJS) $(AUDIT_OBJS) $(WALL_OBJS) sandbox/outside/attempt.o $(PROTO_OBJS) $(PROTO_CRYPTO)
+              cmd_version.o settings.o checks.o self_test.o) broker/conf.o broker/isolation.o broker/helper.o broker/place.o
+CTL_BELOW = $(TRUST_OBJS) $(AUDIT_OBJS) $(SPAWN_OBJS) sandbox/outside/harness.o $(WALL_OBJS) $(PROTO_OBJS) $(PROTO_CRYPTO)
+# What fumehood doctor --self-test tries: the suite's own list.
+$(B)/gen/attempts.h: tests/jail/attempts.txt tests/jail/attempts_gen.py
+	@mkdir -p $(@D)
+	$(Q)$(PY) -B tests/jail/attempts_gen.py $< > $@ || { rm -f $@; exit 1; }
+$(B)/obj/broker/ctl/self_test.o: | $(B)/gen/attempts.h
 $(B)/bin/fumehood: $$(addprefix $(B)/obj/,$(CTL_OBJS) $$(CTL_BELOW))
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK  $(VARIANT) $(@F)")

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * fumehood doctor: can models run safely on this machine? Every layer of the wall is tried for real in a
- * child, programs and keys are looked at; each check says passed, optional or failed, why, and what to do.
- * --attempt NAME asks the broker to put the attack program in a worker's place and shows how it died.
+ * child, a worker is started and proved, programs and keys are looked at; each check says passed or failed, why,
+ * and what to do. --self-test puts the attack program in the worker's place, once per attempt of the suite, without
+ * a broker. --attempt NAME asks the broker to do that once, and the log keeps it.
  *
- * Exit status: 0 nothing failed, 6 a layer of the wall is missing, 1 another check failed; of an attempt
- * that was stopped 5, as of any worker that was ended.
+ * Exit status: 0 all well, 1 something failed, 2 the checks could not be run; of an attempt that was stopped 5, as
+ * of any worker that was ended.
  *
  * Side: cli. Trusts: the kernel's answers. Owns: the list of checks.
  */
+#include "broker/ctl/checks.h"
+#include "broker/ctl/self_test.h"
 #include "broker/ctl/talk.h"
 
 #include "broker/ctl/notes.h"
@@ -26,59 +29,19 @@
 #include <unistd.h>
 
 static const struct ctl_opt opts[] = {
+	{ "self-test", 0, NULL, CTL_NONE, false, "run the whole attack suite on this machine and print its table" },
 	{ "attempt", 0, "NAME", CTL_WORD, false, "let the attack program try one thing in a worker's place" },
 	{ "attempts", 0, NULL, CTL_NONE, false, "list what it can try" },
 	{ NULL, 0, NULL, CTL_NONE, false, NULL },
 };
 
-enum verdict { PASSED, OPTIONAL, FAILED };
-static const char *const verdicts[] = { "passed", "optional", "FAILED" };
-
-struct finding {
-	char group[12], name[48], why[240], fix[240];
-	enum verdict verdict;
+struct report {
+	struct findings all;
+	const char *tier;
+	struct self_test *worker, *attacks; /* NULL: not run */
 };
-
-#define FINDINGS_MAX (LAYER__MAX + 32)
-
-struct findings {
-	struct finding f[FINDINGS_MAX];
-	size_t n;
-};
-
-static void find(struct findings *all, const char *group, const char *name, enum verdict v, const char *fix,
-                 const char *fmt, ...) __attribute__((format(printf, 6, 7)));
-static void find(struct findings *all, const char *group, const char *name, enum verdict v, const char *fix,
-                 const char *fmt, ...)
-{
-	struct finding *f = &all->f[all->n];
-	va_list ap;
-	if (all->n == FINDINGS_MAX)
-		return;
-	all->n++;
-	va_start(ap, fmt);
-	vsnprintf(f->why, sizeof f->why, fmt, ap);
-	va_end(ap);
-	snprintf(f->group, sizeof f->group, "%s", group);
-	snprintf(f->name, sizeof f->name, "%s", name);
-	snprintf(f->fix, sizeof f->fix, "%s", v == PASSED ? "" : fix);
-	f->verdict = v;
-}
 
 /* --- the wall --------------------------------------------------------------------------------------- */
-
-/* A number in a file of /proc/sys; -1 when there is none. */
-static long sysctl_get(const char *path)
-{
-	long v = -1;
-	FILE *f = fopen(path, "re");
-	if (f) {
-		if (fscanf(f, "%ld", &v) != 1)
-			v = -1;
-		fclose(f);
-	}
-	return v;
-}
 
 /* What stops a kernel that could from giving user namespaces, and with them most other layers. */
 static const char *userns_fix(void)
@@ -98,21 +61,29 @@ static void layer_check(struct findings *all, int layer, uint64_t have, unsigned
 	const struct layer_row *r = &layer_rows[layer];
 	uint64_t bit = UINT64_C(1) << layer;
 	bool too_old = major < r->kernel_major || (major == r->kernel_major && minor < r->kernel_minor);
+	bool is_optional = wall_layers_shipped_optional() & bit;
 	char fix[160];
 	if (have & bit) {
-		find(all, "wall", r->name, PASSED, "", "stops %s", r->what);
+		find(all, r->name, true, "", "stops %s", r->what);
 		return;
 	}
 	snprintf(fix, sizeof fix, "%s", !too_old && !(have & LAYER_BIT(USER_NS)) ? userns_fix() : "");
 	if (too_old || !fix[0])
 		snprintf(fix, sizeof fix, "it came with Linux %u.%u: use a kernel that has it%s", r->kernel_major,
 		         r->kernel_minor, r->may == LAYER_MAY_NEVER ? "" : ", or name it in optional_layers");
-	find(all, "wall", r->name, wall_layers_shipped_optional() & bit ? OPTIONAL : FAILED, fix,
-	     "missing, so nothing here stops %s%s", r->what,
-	     wall_layers_shipped_optional() & bit ? " (the shipped configuration allows that)" : "");
+	find(all, r->name, is_optional, fix, "missing, so nothing here stops %s%s", r->what,
+	     is_optional ? "; the shipped configuration allows that, and every record says so" : "");
 }
 
-static int wall_check(struct findings *all, struct err *e)
+static const char *tier_of(uint64_t have)
+{
+	uint64_t missing = LAYERS_ALL & ~have;
+	if (missing & ~wall_layers_shipped_optional())
+		return "refused";
+	return missing ? "strict, degraded" : "strict";
+}
+
+static int wall_check(struct report *r, struct err *e)
 {
 	struct utsname u;
 	uint64_t have = 0;
@@ -123,7 +94,41 @@ static int wall_check(struct findings *all, struct err *e)
 	if (uname(&u) == 0)
 		(void)sscanf(u.release, "%u.%u", &major, &minor);
 	for (int i = 0; i < LAYER__MAX; i++)
-		layer_check(all, i, have, major, minor);
+		layer_check(&r->all, i, have, major, minor);
+	r->tier = tier_of(have);
+	return ERR_OK;
+}
+
+/* The shipped worker behind the whole wall, proved as the broker proves it. */
+static int worker_check(struct report *r, const struct self_how *how, struct err *e)
+{
+	int rc = self_test_worker(how, &r->worker, e);
+	if (rc != ERR_OK)
+		return rc;
+	const struct self_test *t = r->worker;
+	if (t->error.code != ERR_OK)
+		find(&r->all, "worker", false, "the checks of the layers above say what is missing", "no worker can be started: %.200s",
+		     t->error.text);
+	else
+		find(&r->all, "worker", true, "", "started, locked and proved in %.1f ms; its descriptors were %s",
+		     (double)t->locked_us / 1000, t->fds_seen);
+	if (t->error.code == ERR_WALL)
+		r->tier = "refused";
+	return ERR_OK;
+}
+
+static int attacks_check(struct report *r, const struct self_how *how, struct err *e)
+{
+	int rc = self_test_attacks(how, &r->attacks, e);
+	if (rc != ERR_OK)
+		return rc;
+	const struct self_test *t = r->attacks;
+	if (t->error.code != ERR_OK)
+		find(&r->all, "attacks", false, "fumehood-attack belongs beside the other programs; the checks above say the rest",
+		     "%u attempts were made, then: %.200s", t->n, t->error.text);
+	else
+		find(&r->all, "attacks", t->n_refused == t->n, "run no models here, and report the attempts that were not refused",
+		     "%u of %u attempts refused, %u of %u dangerous ones", t->n_refused, t->n, t->n_dangerous_refused, t->n_dangerous);
 	return ERR_OK;
 }
 
@@ -136,21 +141,22 @@ static void program_check(struct findings *all, const char *name)
 	struct err e;
 	int fd = -1;
 	if (helper_open(name, &fd, path, &e) != ERR_OK) {
-		find(all, "programs", name, FAILED, "install all of fumehood's programs in one folder", "%.200s", e.text);
+		find(all, name, false, "install all of fumehood's programs in one folder", "%.200s", e.text);
 		return;
 	}
 	bool foreign = fstat(fd, &st) != 0 || (st.st_mode & 022) != 0 || (st.st_uid != 0 && st.st_uid != geteuid());
 	close(fd);
 	if (foreign)
-		find(all, "programs", name, FAILED, "chmod go-w it, and let root or you own it",
+		find(all, name, false, "chmod go-w it, and let root or you own it",
 		     "%.180s can be changed by others", ctl_str(path));
 	else
-		find(all, "programs", name, PASSED, "", "%.200s", ctl_str(path));
+		find(all, name, true, "", "%.200s", ctl_str(path));
 }
 
 static void programs_check(struct findings *all)
 {
-	static const char *const names[] = { "fumehood-broker", "fumehood-jailer", "fumehood-auditor", "fumehood-worker" };
+	static const char *const names[] = { "fumehood-broker", "fumehood-jailer", "fumehood-auditor", "fumehood-worker",
+	                                     "fumehood-attack" };
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
 		program_check(all, names[i]);
 }
@@ -162,16 +168,15 @@ static void private_check(struct findings *all, const char *name, const char *pa
 {
 	struct stat st;
 	if (stat(path, &st) != 0) {
-		enum verdict v = errno == ENOENT ? PASSED : FAILED;
-		find(all, "state", name, v, "look at the folders above it", "%.120s: %s", ctl_str(path),
+		find(all, name, errno == ENOENT, errno == ENOENT ? "" : "look at the folders above it", "%.120s: %s", ctl_str(path),
 		     errno == ENOENT ? "not there yet; made on first use" : strerror(errno));
 		return;
 	}
 	if ((st.st_mode & forbidden) != 0)
-		find(all, "state", name, FAILED, fix, "%.120s has mode %03o: others can get at it", ctl_str(path),
+		find(all, name, false, fix, "%.120s has mode %03o: others can get at it", ctl_str(path),
 		     (unsigned)(st.st_mode & 0777));
 	else
-		find(all, "state", name, PASSED, "", "%.120s, mode %03o", ctl_str(path), (unsigned)(st.st_mode & 0777));
+		find(all, name, true, "", "%.120s, mode %03o", ctl_str(path), (unsigned)(st.st_mode & 0777));
 }
 
 static void trust_check(const struct ctl *c, struct findings *all)
@@ -182,15 +187,15 @@ static void trust_check(const struct ctl *c, struct findings *all)
 	uint64_t now = now_unix();
 	int rc = trust_read(c, now, &t, path, &e);
 	if (rc == ERR_NOT_FOUND)
-		find(all, "state", "trust.note", OPTIONAL, "fumehood trust init, then fumehood trust install",
+		find(all, "trust_note", true, "fumehood trust init, then fumehood trust install",
 		     "none: signed models cannot be admitted");
 	else if (rc != ERR_OK)
-		find(all, "state", "trust.note", FAILED, "fumehood trust show tells more", "%.200s", e.text);
+		find(all, "trust_note", false, "fumehood trust show tells more", "%.200s", e.text);
 	else if (trust_expires(t) - now < 14 * 86400)
-		find(all, "state", "trust.note", OPTIONAL, "let the root keys sign the next version",
+		find(all, "trust_note", true, "let the root keys sign the next version",
 		     "version %" PRIu64 " expires %s", trust_version(t), ctl_time(trust_expires(t)));
 	else
-		find(all, "state", "trust.note", PASSED, "", "version %" PRIu64 ", expires %s", trust_version(t),
+		find(all, "trust_note", true, "", "version %" PRIu64 ", expires %s", trust_version(t),
 		     ctl_time(trust_expires(t)));
 	trust_free(t);
 }
@@ -201,68 +206,100 @@ static int state_check(const struct ctl *c, struct findings *all, struct err *e)
 	int rc = ctl_state_dir(c, path, sizeof path, e);
 	if (rc != ERR_OK)
 		return rc;
-	private_check(all, "state directory", path, 022, "chmod go-w it");
+	private_check(all, "state_directory", path, 022, "chmod go-w it");
 	if ((rc = ctl_state_path(c, "log.key", path, sizeof path, e)) != ERR_OK)
 		return rc;
-	private_check(all, "log.key", path, 077, "chmod 600 it; who has read it can sign another log in its name");
+	private_check(all, "log_key", path, 077, "chmod 600 it; who has read it can sign another log in its name");
 	trust_check(c, all);
 	return ERR_OK;
 }
 
 /* --- showing ------------------------------------------------------------------------------------------------ */
 
-static int findings_status(const struct findings *all)
-{
-	int status = 0;
-	for (size_t i = 0; i < all->n; i++)
-		if (all->f[i].verdict == FAILED)
-			status = strcmp(all->f[i].group, "wall") == 0 || status == 6 ? 6 : 1;
-	return status;
-}
-
-static int findings_json(const struct findings *all, struct err *e)
+static json_t *layers_json(uint64_t layers)
 {
 	json_t *a = json_array();
-	for (size_t i = 0; a && i < all->n; i++)
-		json_array_append_new(a, json_pack("{s:s, s:s, s:s, s:s, s:s}", "group", all->f[i].group, "check",
-		                                   all->f[i].name, "verdict",
-		                                   all->f[i].verdict == FAILED ? "failed" : verdicts[all->f[i].verdict], "why",
-		                                   all->f[i].why, "fix", all->f[i].fix));
-	return ctl_json_print(json_pack("{s:b, s:o}", "ok", findings_status(all) == 0, "checks", a), e);
+	for (unsigned i = 0; a && i < LAYER__MAX; i++)
+		if (layers >> i & 1)
+			json_array_append_new(a, json_string(layer_rows[i].name));
+	return a;
 }
 
-static int findings_print(const struct findings *all, struct err *e)
+static json_t *attempts_json(const struct self_test *t)
+{
+	json_t *a = json_array();
+	for (unsigned i = 0; a && t && i < t->n; i++)
+		json_array_append_new(a, json_pack("{s:s, s:s, s:b, s:o}", "id", t->rows[i].id, "end", t->rows[i].end,
+		                                   "dangerous", t->rows[i].dangerous, "layers", layers_json(t->rows[i].layers)));
+	return a;
+}
+
+static int report_json(const struct report *r, struct err *e)
+{
+	unsigned failed = findings_failed(&r->all);
+	json_t *a = json_array();
+	for (size_t i = 0; a && i < r->all.n; i++)
+		json_array_append_new(a, json_pack("{s:s, s:s, s:s, s:s}", "id", r->all.f[i].id, "status",
+		                                   r->all.f[i].passed ? "passed" : "failed", "why", r->all.f[i].why, "fix",
+		                                   r->all.f[i].fix));
+	return ctl_json_print(json_pack("{s:s, s:o, s:o, s:i, s:i}", "tier", r->tier, "checks", a, "attempts",
+	                                attempts_json(r->attacks), "passed", (int)(r->all.n - failed), "failed", (int)failed),
+	                      e);
+}
+
+static int attempts_table(const struct self_test *t, struct err *e)
+{
+	static const char *const heads[] = { "ATTEMPT", "DANGEROUS", "END", "" };
+	struct ctl_table *table = ctl_table_new(4, heads);
+	for (unsigned i = 0; i < t->n; i++)
+		ctl_table_row(table, (const char *[]){ t->rows[i].id, t->rows[i].dangerous ? "yes" : "", t->rows[i].end,
+		                                       t->rows[i].is_refused ? "" : "NOT REFUSED" });
+	return ctl_table_print(table, stdout, e);
+}
+
+static int report_print(const struct report *r, struct err *e)
 {
 	static const char *const heads[] = { "CHECK", "", "WHY" };
-	unsigned count[3] = { 0, 0, 0 };
+	unsigned failed = findings_failed(&r->all);
 	struct ctl_table *t = ctl_table_new(3, heads);
-	for (size_t i = 0; i < all->n; i++) {
-		ctl_table_row(t, (const char *[]){ all->f[i].name, verdicts[all->f[i].verdict], all->f[i].why });
-		if (all->f[i].fix[0])
-			ctl_table_row(t, (const char *[]){ "", "", all->f[i].fix });
-		count[all->f[i].verdict]++;
+	for (size_t i = 0; i < r->all.n; i++) {
+		const struct finding *f = &r->all.f[i];
+		ctl_table_row(t, (const char *[]){ f->id, f->passed ? "passed" : "FAILED", f->why });
+		if (f->fix[0] && !f->passed)
+			ctl_table_row(t, (const char *[]){ "", "", f->fix });
 	}
-	int rc = ctl_table_print(t, stdout, e);
+	int rc = r->attacks ? attempts_table(r->attacks, e) : ERR_OK;
 	if (rc == ERR_OK)
-		printf("%u passed, %u optional, %u failed\n", count[PASSED], count[OPTIONAL], count[FAILED]);
+		rc = ctl_table_print(t, stdout, e);
+	if (rc == ERR_OK)
+		printf("tier %s; %zu passed, %u failed\n", r->tier, r->all.n - failed, failed);
 	return rc;
 }
 
 static int checks_run(struct ctl *c, struct err *e)
 {
-	struct findings *all = calloc(1, sizeof *all);
-	if (!all)
+	struct self_how how = { .optional_layers = wall_layers_shipped_optional(), .is_under_filter = is_under_filter() };
+	struct report *r = calloc(1, sizeof *r);
+	c->error_status = 2; /* the checks themselves could not be run */
+	if (!r)
 		return err_set(e, ERR_NOMEM, "no memory for checks");
-	int rc = sodium_init() < 0 ? err_set(e, ERR_INTERNAL, "libsodium does not start") : wall_check(all, e);
+	int rc = sodium_init() < 0 ? err_set(e, ERR_INTERNAL, "libsodium does not start") : wall_check(r, e);
 	if (rc == ERR_OK) {
-		programs_check(all);
-		rc = state_check(c, all, e);
+		how.violation_kill = machine_check(&r->all);
+		programs_check(&r->all);
+		rc = state_check(c, &r->all, e);
 	}
 	if (rc == ERR_OK)
-		rc = c->json ? findings_json(all, e) : findings_print(all, e);
+		rc = worker_check(r, &how, e);
+	if (rc == ERR_OK && ctl_has(c, "self-test"))
+		rc = attacks_check(r, &how, e);
 	if (rc == ERR_OK)
-		rc = findings_status(all);
-	free(all);
+		rc = c->json ? report_json(r, e) : report_print(r, e);
+	if (rc == ERR_OK)
+		rc = findings_failed(&r->all) ? 1 : 0;
+	self_test_free(r->worker);
+	self_test_free(r->attacks);
+	free(r);
 	return rc;
 }
 
@@ -338,7 +375,7 @@ static int doctor_run(struct ctl *c, struct err *e)
 
 const struct ctl_command cmd_doctor = {
 	.name = "doctor",
-	.args = "[--attempt NAME | --attempts]",
+	.args = "[--self-test | --attempt NAME | --attempts]",
 	.help = "check this machine: wall, programs, keys",
 	.opts = opts,
 	.run = doctor_run,

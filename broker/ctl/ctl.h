@@ -63,6 +63,7 @@ struct ctl {
 	int n_pos;
 	struct ctl_given *given;
 	size_t n_given;
+	int error_status;      /* exit status of an error; 0: that of its code */
 	json_t *error_extra; /* an object whose members join {"error": ..}: receipt, walls, policies; or NULL */
 };
 

@@ -32,7 +32,7 @@ uint64_t now_unix(void)
 	return (uint64_t)t.tv_sec;
 }
 
-uint64_t now_ms(void)
+uint64_t clock_ms(void)
 {
 	struct timespec t;
 	clock_gettime(CLOCK_MONOTONIC, &t);
@@ -45,13 +45,13 @@ uint64_t now_ms(void)
 
 void progress_begin(struct progress *p, const struct ctl *c, const char *what, uint64_t total)
 {
-	*p = (struct progress){ .what = what, .total = total, .start_ms = now_ms() };
+	*p = (struct progress){ .what = what, .total = total, .start_ms = clock_ms() };
 	p->on = !c->quiet && !c->json && total > 0 && isatty(STDERR_FILENO);
 }
 
 void progress_step(struct progress *p, uint64_t done)
 {
-	uint64_t now = p->on ? now_ms() : 0;
+	uint64_t now = p->on ? clock_ms() : 0;
 	if (!p->on || now - p->start_ms < 1000 || now - p->drawn_ms < 100)
 		return;
 	unsigned full = (unsigned)((double)done / (double)p->total * BAR_CELLS);

@@ -43,6 +43,6 @@ MUST_CHECK int key_public(const char *text, struct note_key *out, struct err *e)
 
 /* Now, in unix seconds. Once per command. */
 uint64_t now_unix(void);
-uint64_t now_ms(void);
+uint64_t clock_ms(void);
 
 #endif

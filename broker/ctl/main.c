@@ -95,7 +95,7 @@ static int command_run(struct ctl *c, int argc, char **argv)
 	if (rc >= 0)
 		return rc;
 	error_print(c, &e);
-	return err_exit_code(rc);
+	return c->error_status ? c->error_status : err_exit_code(rc);
 }
 
 int main(int argc, char **argv)

@@ -155,11 +155,11 @@ static json_t *error_json(const Fumehood__Error *m, bool has_receipt)
 
 static int frame_wait(struct talk *t, const struct ctl *c, const char *waiting, struct frame *f, struct err *e)
 {
-	uint64_t start = now_ms();
+	uint64_t start = clock_ms();
 	bool draws = waiting && c && !c->quiet && !c->json && isatty(STDERR_FILENO), drawn = false;
 	int rc;
 	while ((rc = frame_recv(&t->rx, t->fd, draws ? TICK_MS : -1, f, e)) == ERR_DEADLINE) {
-		uint64_t s = (now_ms() - start) / 1000;
+		uint64_t s = (clock_ms() - start) / 1000;
 		if (s >= 1)
 			fprintf(stderr, "\r%s %llu s", waiting, (unsigned long long)s), drawn = true;
 	}
@@ -382,7 +382,7 @@ int talk_open(const struct ctl *c_in, enum talk_start start, struct talk **out, 
 {
 	struct ctl c = *c_in; /* errors of HELLO bring no details */
 	struct places *p = calloc(1, sizeof *p);
-	uint64_t until = now_ms() + RACE_MS;
+	uint64_t until = clock_ms() + RACE_MS;
 	c.error_extra = NULL;
 	if (sodium_init() < 0)
 		return free(p), err_set(e, ERR_INTERNAL, "libsodium does not start");
@@ -398,7 +398,7 @@ int talk_open(const struct ctl *c_in, enum talk_start start, struct talk **out, 
 		} else {
 			again = gone && start == TALK_PRIVATE;
 		}
-		if (again && now_ms() < until) {
+		if (again && clock_ms() < until) {
 			rc = ERR_OK;
 			if (gone)
 				pause_ms(wait);

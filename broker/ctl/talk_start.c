@@ -46,9 +46,9 @@ static int ready_read(int fd, struct err *e)
 {
 	char text[ERR_TEXT_MAX_BYTES + 64];
 	size_t n = 0;
-	uint64_t until = now_ms() + READY_MS;
+	uint64_t until = clock_ms() + READY_MS;
 	while (n + 1 < sizeof text && !memchr(text, '\n', n)) {
-		uint64_t now = now_ms();
+		uint64_t now = clock_ms();
 		struct pollfd p = { fd, POLLIN, 0 };
 		int got = now < until ? poll(&p, 1, n == 1 ? 20 : (int)(until - now)) : 0;
 		if (got < 0 && errno == EINTR)

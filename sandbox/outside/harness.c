@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * See harness.h. Side: tests. Trusts: its command line. Owns: the workers it starts.
+ * See harness.h. Side: cli (doctor), tests. Trusts: its caller. Owns: the workers it starts.
  */
-#include "tests/jail/harness.h"
+#include "sandbox/outside/harness.h"
 #include "proto/limits.h"
 #include "sandbox/wall/kernel_abi.h"
 #include "sandbox/wall/wall.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/audit.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -94,6 +95,27 @@ bool attempt_parse(const char *attempt, char blob[ATTEMPT_BLOB_BYTES])
 			return false;
 	memcpy(blob, &t, sizeof t);
 	return true;
+}
+
+#define NAMES_MAX 512
+
+static int number_of(const char *name, size_t len)
+{
+	for (int nr = 0; nr < NAMES_MAX; nr++) {
+		const char *known = call_name(AUDIT_ARCH_X86_64, nr);
+		if (strlen(known) == len && !memcmp(known, name, len))
+			return nr;
+	}
+	return -1;
+}
+
+bool attempt_spell(const char *line, char *out, size_t cap)
+{
+	size_t lead = strncmp(line, "thread ", 7) ? 0 : 7, len = strcspn(line + lead, " \t");
+	int nr = number_of(line + lead, len);
+	int n = nr < 0 ? snprintf(out, cap, "%s", line)
+	               : snprintf(out, cap, "%.*s%d%s", (int)lead, line, nr, line + lead + len);
+	return n > 0 && (size_t)n < cap;
 }
 
 static int model_of(const struct harness *h, const char *blob, struct err *e)
