@@ -226,8 +226,10 @@ bool machine_check(struct findings *all)
 	for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)
 		checks[i](all);
 	int err = listener_errno();
-	find(all, "reports", err == 0, err == EBUSY
-	     ? "set violation to kill in the configuration: refused calls then end without a report" : "allow seccomp with a listener (Linux 5.0)", err == 0 ? "the kernel reports refused calls" : "no listener: %s%s",
-	     strerror(err), err == EBUSY ? " (another supervisor holds one)" : "");
+	const char *fix = err == EBUSY
+	                      ? "set violation to kill in the configuration: refused calls then end without a report"
+	                      : "allow seccomp with a listener (Linux 5.0)";
+	find(all, "reports", err == 0, fix, err == 0 ? "the kernel reports refused calls" : "no listener: %s%s", strerror(err),
+	     err == EBUSY ? " (another supervisor holds one)" : "");
 	return err == EBUSY;
 }
