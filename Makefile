@@ -290,7 +290,8 @@ UNIT_TESTS += $(KERNEL_TESTS)
 $(foreach t,$(KERNEL_TESTS),$(eval $(t)_OBJS := $(KERNEL_OBJS)))
 
 # ---- engine/gguf: language models: reader, facts ----
-GGUF_OBJS := $(addprefix sandbox/inside/engine/gguf/,read.o tensors.o types.o strmap.o check.o vocab.o facts.o sha256.o dequant.o)
+GGUF_OBJS := $(addprefix sandbox/inside/engine/gguf/,read.o tensors.o types.o strmap.o check.o vocab.o facts.o sha256.o dequant.o \
+  tok.o tok_vocab.o tok_pre.o tok_bpe.o tok_spm.o tok_wpm.o unicode.o)
 $(B)/obj/sandbox/inside/engine/gguf/%.o: CFLAGS += $(WARN_STRICT)
 GGUF_BELOW := $(GGUF_OBJS) sandbox/inside/engine/arena.o proto/err.o
 UNIT_TESTS += unit_gguf_corpus
@@ -299,8 +300,10 @@ $(B)/tests/unit_gguf_corpus: | $(B)/gguf-corpus/manifest.txt
 UNIT_TESTS += unit_gguf_dequant
 unit_gguf_dequant_OBJS := $(GGUF_BELOW) $(KERNEL_OBJS)
 # The reader, dequantisation and tokenizers without a worker, for the judges; never installed.
-TEST_PROGRAMS += gguf_tool
+TEST_PROGRAMS += gguf_tool gguf_tokenize
 $(B)/tests/gguf_tool: $(addprefix $(B)/obj/,tests/judges/gguf_tool.o $(GGUF_BELOW) $(KERNEL_OBJS))
+$(B)/tests/gguf_tokenize: $(addprefix $(B)/obj/,tests/judges/gguf_tokenize.o $(GGUF_BELOW))
+$(B)/tests/gguf_tool $(B)/tests/gguf_tokenize:
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK  $(VARIANT) $(@F)")
 	$(Q)$(CC) $(SAN) -pthread -pie $(LDHARD) -o $@ $(filter %.o,$^) -lm
@@ -364,7 +367,7 @@ fuzz_model_note_LIBS := $(PROTO_CRYPTO_LIBS)
 # ---- broker/ ----
 # BROKER_PARTS: what unit tests link; BROKER_OBJS: the program.
 BROKER_PARTS := $(addprefix broker/,loop.o conf.o helper.o place.o gate.o gate_client.o request.o record.o log.o isolation.o \
-                  rate.o facts.o copy.o quarantine.o models.o models_job.o pool.o pool_worker.o client.o call.o call_infer.o call_open.o \
+                  rate.o facts.o copy.o quarantine.o cgroup.o models.o models_job.o pool.o pool_worker.o client.o call.o call_infer.o call_open.o \
                   call_admit.o call_attempt.o call_read.o)
 BROKER_BELOW  = $(TRUST_OBJS) $(POLICY_OBJS) $(AUDIT_LOG_OBJS) $(SPAWN_OBJS) $(WALL_OBJS) $(PROTO_OBJS) $(PROTO_CRYPTO)
 BROKER_OBJS   = broker/broker.o broker/start.o $(BROKER_PARTS) $(BROKER_BELOW)
@@ -397,7 +400,7 @@ UNIT_TESTS += unit_broker_quarantine
 unit_broker_quarantine_OBJS := broker/quarantine.o
 # A child of the test stands in for the jailed worker.
 UNIT_TESTS += unit_broker_pool
-unit_broker_pool_OBJS = $(addprefix broker/,isolation.o quarantine.o pool.o pool_worker.o models.o models_job.o copy.o loop.o gate.o) $(BROKER_BELOW)
+unit_broker_pool_OBJS = $(addprefix broker/,isolation.o quarantine.o cgroup.o pool.o pool_worker.o models.o models_job.o copy.o loop.o gate.o) $(BROKER_BELOW)
 unit_broker_pool_LIBS = $(BROKER_LIBS) $(foreach f,jailer_spawn worker_locked worker_verify worker_limits_close,-Wl,--wrap=$f)
 
 # ---- broker/ctl: the fumehood command ----

@@ -8,6 +8,7 @@
 #ifndef FUMEHOOD_BROKER_BROKER_H
 #define FUMEHOOD_BROKER_BROKER_H
 
+#include "broker/cgroup.h"
 #include "broker/conf.h"
 #include "broker/facts.h"
 #include "broker/log.h"
@@ -41,6 +42,8 @@ struct broker {
 	struct trust_state *trust_state;
 	struct models *models;
 	struct facts *facts;
+	struct cgroups *cgroups;     /* NULL: a private broker, or switched off */
+	char cgroups_text[CGROUP_TEXT_BYTES];
 	struct pool *pool;
 	struct pool_about wall;      /* of the last worker that was proved: layers, level, core */
 	char log_vkey[NOTE_VKEY_MAX_BYTES];

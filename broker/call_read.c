@@ -211,6 +211,7 @@ static void status_fill(struct status_room *x, const struct broker *b, bool all)
 	x->m.refusals = b->n_refusals;
 	x->m.policy_digest = pb_text(facts_policy_digest(b->facts));
 	x->m.policies = facts_n_policies(b->facts);
+	x->m.cgroups = pb_text(b->cgroups_text);
 	x->m.workers = x->list;
 	pool_each(b->pool, x, add_worker);
 }

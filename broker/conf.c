@@ -57,6 +57,8 @@ static const struct conf_row rows[] = {
 	NUMBER(quarantine_window_ms, "ms", 1, 86400000, 60000, "See quarantine_crashes."),
 	NUMBER(quarantine_ms, "ms", 1, 86400000, 10000,
 	       "How long a model is quarantined for the first time; twice as long each time that follows, up to an hour."),
+	{ "cgroups", CONF_CHOICE, "auto|off", 0, 1, CGROUPS_AUTO,
+	  "Control groups of a service's workers (shares of the processors, memory), where they can be made.", AT(cgroups) },
 	{ "violation", CONF_CHOICE, "report|kill", 0, 1, VIOLATION_REPORT,
 	  "A worker's refused call is reported with its arguments, then it is killed; kill: at once, without a report, where "
 	  "another supervisor listens already.", AT(violation) },

@@ -31,11 +31,13 @@ struct conf {
 	uint64_t queue_per_model;
 	uint64_t clients_max;
 	uint64_t violation;         /* enum conf_violation */
+	uint64_t cgroups;           /* enum conf_cgroups */
 	uint64_t quarantine_crashes, quarantine_window_ms, quarantine_ms;
 	uint64_t isolation;         /* enum isolation: of permits that do not say */
 };
 
 enum conf_violation { VIOLATION_REPORT, VIOLATION_KILL };
+enum conf_cgroups { CGROUPS_AUTO, CGROUPS_OFF };
 
 enum conf_type { CONF_PATH, CONF_NAME, CONF_LAYERS, CONF_NUMBER, CONF_CHOICE };
 

@@ -22,6 +22,7 @@
 #ifndef FUMEHOOD_BROKER_POOL_H
 #define FUMEHOOD_BROKER_POOL_H
 
+#include "broker/cgroup.h"
 #include "broker/gate.h"
 #include "broker/isolation.h"
 #include "broker/loop.h"
@@ -107,6 +108,7 @@ struct pool_conf {
 	struct models *models;
 	int proc_fd, program_fd;
 	uint64_t optional_layers;
+	struct cgroups *cgroups;    /* NULL: none */
 	unsigned quarantine_crashes; /* see quarantine.h; 0: never */
 	uint64_t quarantine_window_ms, quarantine_ms;
 	bool violation_kill;        /* refused calls kill without a report */

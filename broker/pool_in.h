@@ -61,6 +61,7 @@ struct pool_worker {
 	struct frame_rx rx;
 	struct frame_tx tx;
 	uint64_t request_bytes;         /* granted by the plan */
+	int group;                      /* its control group's place, -1: none */
 	uint64_t call_id;
 	bool has_served;                /* a call has been in its memory, of this principal: */
 	char last[POOL_PRINCIPAL_BYTES];

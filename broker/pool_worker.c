@@ -89,6 +89,7 @@ static void worker_free(struct pool_worker *w)
 	loop_unwatch(l, &w->exit);
 	loop_unwatch(l, &w->report);
 	worker_close(&w->proc);
+	(void)cgroups_leave(w->p->c.cgroups, w->group);
 	frame_rx_clear(&w->rx);
 	frame_tx_clear(&w->tx);
 	hash_free(w->hash);
@@ -104,6 +105,8 @@ void pool_worker_drop(struct pool_worker *w)
 
 static void gone(struct pool_worker *w, const struct worker_end *end)
 {
+	w->notes.oom_counted = cgroups_leave(w->p->c.cgroups, w->group);
+	w->group = -1;
 	enum verdict v = verdict_of(end, &w->notes);
 	if (v == VERDICT_REFUSED && w->notes.killed != KILLED_REFUSED)
 		w->detail[0] = 0; /* the kernel ended it without a report: what was noted of its channel tells nothing */
@@ -351,6 +354,8 @@ static void on_first_word(struct pool_worker *w)
 		rc = worker_verify(w->p->c.jail, w->p->c.proc_fd, &w->order, &w->proc, &e);
 	if (rc == ERR_OK)
 		rc = worker_limits_close(&w->proc, &e);
+	if (rc == ERR_OK) /* before it looks at the model */
+		w->group = cgroups_enter(w->p->c.cgroups, w->proc.pid);
 	if (rc != ERR_OK) {
 		pool_worker_kill(w, rc == ERR_PROTOCOL ? KILLED_PROTOCOL : KILLED_UNLOCKED, e.text);
 		return;
@@ -427,6 +432,7 @@ int pool_worker_new(struct slot *s, struct err *e)
 		return err_set(e, ERR_NOMEM, "no memory for a worker");
 	}
 	w->p = p;
+	w->group = -1;
 	w->slot = s;
 	w->model = model_ref(s->model);
 	w->timer = (struct loop_timer){ .fn = on_timer, .arg = w };

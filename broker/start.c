@@ -328,6 +328,19 @@ static int step_policy(struct broker *b, const struct start_options *o, struct e
 	return ERR_CONFIG;
 }
 
+/* A private broker lives for one command: its worker is not worth a group. */
+static int step_groups(struct broker *b, const struct start_options *o, struct err *e)
+{
+	const struct cgroups_conf c = { .memory_bytes = b->conf.memory_bytes + LIMIT_WORKER_SLACK_BYTES,
+	                                .n_processors = (unsigned)processors(), .uid = b->ids.uid, .gid = b->ids.gid,
+	                                .jailer = jailer_pid(b->jail) };
+	(void)o;
+	snprintf(b->cgroups_text, sizeof b->cgroups_text, "none: %s", b->is_private ? "a private broker" : "switched off");
+	if (b->is_private || b->conf.cgroups == CGROUPS_OFF)
+		return ERR_OK;
+	return cgroups_new(&c, &b->cgroups, b->cgroups_text, e);
+}
+
 /* Everybody may connect to a service's socket: policy decides by the peer's uid. A private broker's, and a
  * user's own, is for that user. */
 static int step_listen(struct broker *b, const struct start_options *o, struct err *e)
@@ -423,6 +436,7 @@ static int step_pool(struct broker *b, const struct start_options *o, struct err
 		.memory_bytes = b->conf.memory_bytes,
 		.call_ms = b->conf.call_ms, .load_ms = b->conf.load_ms, .queue_max = b->conf.queue_per_model,
 		.request_max_bytes = b->conf.request_max_bytes, .threads = (unsigned)b->conf.threads,
+		.cgroups = b->cgroups,
 		.quarantine_crashes = (unsigned)b->conf.quarantine_crashes,
 		.quarantine_window_ms = b->conf.quarantine_window_ms, .quarantine_ms = b->conf.quarantine_ms,
 		.arg = b, .loaded = on_loaded, .ended = on_ended, .quarantined = on_quarantined,
@@ -447,13 +461,16 @@ static int step_signals(struct broker *b, const struct start_options *o, struct 
 
 /* Where the broker may still name files. The socket's name stays behind at the end when it lies beside the
  * log: no right there reaches that far. The next broker replaces it. */
-static size_t wall_dirs(const struct broker *b, int store_fd, struct wall_dir out[4])
+static size_t wall_dirs(const struct broker *b, int store_fd, struct wall_dir out[6])
 {
 	struct stat a, s;
 	size_t n = 0;
 	out[n++] = (struct wall_dir){ store_fd, WALL_STORE };
 	out[n++] = (struct wall_dir){ b->trust_fd, WALL_STORE };
 	out[n++] = (struct wall_dir){ b->proc_fd, WALL_READ };
+	int groups[2];
+	for (unsigned i = b->cgroups ? cgroups_dirs(b->cgroups, groups) : 0; i; i--) /* to be removed at the end */
+		out[n++] = (struct wall_dir){ groups[i - 1], WALL_STORE };
 	if (fstat(b->place.socket_dir_fd, &a) == 0 && fstat(b->place.state_fd, &s) == 0 &&
 	    (a.st_ino != s.st_ino || a.st_dev != s.st_dev) && a.st_uid == geteuid())
 		out[n++] = (struct wall_dir){ b->place.socket_dir_fd, WALL_REPLACE };
@@ -462,7 +479,7 @@ static size_t wall_dirs(const struct broker *b, int store_fd, struct wall_dir ou
 
 static int step_wall(struct broker *b, const struct start_options *o, struct err *e)
 {
-	struct wall_dir dirs[4];
+	struct wall_dir dirs[6];
 	struct rlimit r;
 	uint64_t layers;
 	(void)o;
@@ -504,6 +521,7 @@ static int (*const steps[])(struct broker *b, const struct start_options *o, str
 	step_loop,
 	step_log,      /* the auditor opens and recovers the log */
 	step_policy,
+	step_groups,   /* of workers, while root can make them */
 	step_listen,   /* bound, not yet heard */
 	step_signals,
 	step_become,   /* root ends here */
@@ -531,6 +549,7 @@ void start_clear(struct broker *b)
 	trust_free(b->trust);
 	trust_state_free(b->trust_state);
 	log_close(b->log);
+	cgroups_free(b->cgroups);
 	jailer_stop(b->jail);
 	place_close(&b->place);
 	int fds[] = { b->proc_fd, b->trust_fd, b->worker.fd, b->attack.fd, b->signals.fd };

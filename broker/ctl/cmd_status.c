@@ -25,7 +25,7 @@ static json_t *workers_json(const Fumehood__StatusReply *m)
 
 static int json_show(const Fumehood__StatusReply *m, struct err *e)
 {
-	return ctl_json_print(json_pack("{s:o, s:o, s:I, s:i, s:I, s:I, s:I, s:o, s:o, s:o, s:i, s:o, s:o}", "version",
+	return ctl_json_print(json_pack("{s:o, s:o, s:I, s:i, s:I, s:I, s:I, s:o, s:o, s:o, s:i, s:o, s:o, s:o}", "version",
 	                                ctl_json_text(m->version, strlen(m->version)), "instance",
 	                                ctl_json_text(m->instance, strlen(m->instance)), "uptime_ms",
 	                                (json_int_t)m->uptime_ms, "clients", (int)m->clients, "calls",
@@ -34,7 +34,8 @@ static int json_show(const Fumehood__StatusReply *m, struct err *e)
 	                                ctl_json_text(m->log_vkey, strlen(m->log_vkey)), "checkpoint",
 	                                ctl_json_text(m->checkpoint, strlen(m->checkpoint)), "policy_digest",
 	                                ctl_json_text(m->policy_digest, strlen(m->policy_digest)), "policies",
-	                                (int)m->policies, "walls", walls_json(m->walls), "workers", workers_json(m)), e);
+	                                (int)m->policies, "cgroups", ctl_json_text(m->cgroups, strlen(m->cgroups)),
+	                                "walls", walls_json(m->walls), "workers", workers_json(m)), e);
 }
 
 static int text_show(const struct ctl *c, const Fumehood__StatusReply *m, struct err *e)
@@ -47,6 +48,8 @@ static int text_show(const struct ctl *c, const Fumehood__StatusReply *m, struct
 	printf("policy    %u policies, sha256 %s\n", m->policies, ctl_str(m->policy_digest));
 	printf("wall      %s, %zu layers\n", m->walls ? ctl_str(m->walls->tier) : "?",
 	       m->walls ? m->walls->n_standing : (size_t)0);
+	if (*m->cgroups)
+		printf("groups    %s\n", ctl_str(m->cgroups));
 	fflush(stdout);
 	walls_say(c, m->walls);
 	if (m->n_workers == 0)

@@ -151,3 +151,94 @@ def test_broker_killed_at_random_points(house):
     house.broker()
     with house.client() as c:
         assert c.infer({"x": X}, handle=c.open(path)["handle"]).outputs
+
+
+# --- control groups --------------------------------------------------------------------------------
+
+
+def groups_of(pid):
+    with open("/proc/%d/cgroup" % pid) as f:
+        return dict(reversed(line.strip().split(":")[1:]) for line in f)
+
+
+def group_folder(controller, path):
+    with open("/proc/self/mounts") as f:
+        for line in f:
+            _, place, kind, options = line.split()[:4]
+            if kind == "cgroup" and controller in options.split(","):
+                return place + path
+    return None
+
+
+def own_groups(house):
+    """cpu and memory of v1, when this house's broker can make groups there."""
+    found = {}
+    for path, name in groups_of(os.getpid()).items():
+        for controller in set(name.split(",")) & {"cpu", "memory"}:
+            folder = group_folder(controller, path)
+            if house.uid == 0 and folder and os.access(folder, os.W_OK):
+                found[controller] = folder
+    return found
+
+
+def test_workers_have_control_groups_where_they_can(house):
+    groups = own_groups(house)
+    p = house.service(ALL, memory_bytes=64 << 20)
+    with house.client() as c:
+        c.infer({"x": X}, handle=c.open(house.write("m.onnx", MODEL))["handle"])
+        says = c.status()["cgroups"]
+        if not groups:
+            if says.startswith("none"):
+                return                              # and it works without
+            pytest.skip("control groups of a kind that this test does not know: " + says)
+        assert says == "cpu, memory (v1)" if len(groups) == 2 else "(v1)" in says
+        (pid,) = [w["pid"] for w in c.status()["workers"]]
+        broker, worker = groups_of(p.pid), groups_of(pid)
+        for controller, own in groups.items():
+            (path,) = [path for path, name in worker.items() if controller in name.split(",") and "/fumehood/" in path]
+            folder = group_folder(controller, path)
+            assert folder == "%s/fumehood/%d/0" % (own, p.pid) and path not in broker
+            value = "cpu.shares" if controller == "cpu" else "memory.limit_in_bytes"
+            with open(os.path.join(folder, value)) as f:
+                assert int(f.read()) == (1024 if controller == "cpu" else (64 << 20) + (256 << 20))
+    house.close()
+    assert not any(os.path.exists("%s/fumehood/%d" % (own, p.pid)) for own in groups.values())
+
+
+def test_memory_end_is_the_kernels_word(house):
+    """A worker that the kernel kills for memory is not taken for one that somebody killed; others go on."""
+    if "memory" not in own_groups(house):
+        pytest.skip("no memory group can be made for " + house.who)
+    p = house.service(ALL, memory_bytes=256 << 20)
+    path = house.write("m.onnx", MODEL)
+    with house.client() as c:
+        handle = c.open(path)["handle"]
+        c.infer({"x": X}, handle=handle)
+        limit = "%s/fumehood/%d/0/memory.limit_in_bytes" % (own_groups(house)["memory"], p.pid)
+        with open(limit, "w") as f:
+            f.write(str(16 << 20))                  # as if the worker had less than its arena
+        with pytest.raises(Refused) as e:
+            c.infer({"x": np.ones((4 << 20, 4), np.float32)}, handle=handle)
+        assert e.value.code == "memory" and e.value.worker_end["end_class"] == "memory", e.value
+        with open(limit, "w") as f:
+            f.write(str(512 << 20))
+        assert c.infer({"x": X}, handle=handle).outputs
+
+
+def test_groups_of_a_killed_broker_go_at_the_next_start(house):
+    groups = own_groups(house)
+    if not groups:
+        pytest.skip("no group can be made for " + house.who)
+    p = house.service(ALL)
+    assert all(os.path.exists("%s/fumehood/%d" % (own, p.pid)) for own in groups.values())
+    p.kill()
+    p.wait()
+    wait_for(lambda: not house.processes())
+    house.service(ALL)
+    assert not any(os.path.exists("%s/fumehood/%d" % (own, p.pid)) for own in groups.values())
+
+
+def test_groups_switched_off(house):
+    house.service(ALL, cgroups="off")
+    with house.client() as c:
+        assert c.status()["cgroups"] == "none: switched off"

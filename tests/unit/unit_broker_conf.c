@@ -34,7 +34,7 @@ static void test_round_trip(void **state)
 	                           " \"request_max_bytes\": 5000, \"segment_bytes\": 1048576, \"queue_per_model\": 9,"
 	                           " \"clients_max\": 10,"
 	                           " \"violation\": \"kill\", \"isolation\": \"call\", \"quarantine_crashes\": 4,"
-	                           " \"quarantine_window_ms\": 5, \"quarantine_ms\": 6}", &e), ERR_OK);
+	                           " \"quarantine_window_ms\": 5, \"quarantine_ms\": 6, \"cgroups\": \"off\"}", &e), ERR_OK);
 	assert_int_equal(a.violation, VIOLATION_KILL);
 	assert_int_equal(a.isolation, ISOLATION_CALL);
 	assert_int_equal(a.threads, 3);

@@ -59,7 +59,7 @@ MESSAGES = {
     "StatusReply": {1: ("version", S, 0), 2: ("instance", S, 0), 3: ("uptime_ms", U, 0), 4: ("walls", "Walls", 0),
                     5: ("clients", U, 0), 6: ("workers", "WorkerRow", 1), 7: ("calls", U, 0), 8: ("refusals", U, 0),
                     9: ("log_size", U, 0), 10: ("log_vkey", S, 0), 11: ("checkpoint", S, 0),
-                    12: ("policy_digest", S, 0), 13: ("policies", U, 0)},
+                    12: ("policy_digest", S, 0), 13: ("policies", U, 0), 14: ("cgroups", S, 0)},
     "WorkerRow": {1: ("pid", U, 0), 2: ("model", S, 0), 3: ("state", S, 0), 4: ("threads", U, 0), 5: ("calls", U, 0),
                   6: ("isolation", S, 0), 7: ("principal", S, 0)},
     "Attempt": {1: ("name", S, 0)},
