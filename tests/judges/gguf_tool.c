@@ -8,19 +8,15 @@
  *
  * --fault as first argument makes one scale wrong: the judges must notice.
  */
+#include "tests/judges/gguf_open.h"
+
 #include "sandbox/inside/engine/gguf/dequant.h"
-#include "sandbox/inside/engine/gguf/gguf.h"
 #include "sandbox/inside/engine/kernels/kernels.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-#define ARENA ((size_t)1 << 30)
 
 static bool fault;
 
@@ -53,28 +49,6 @@ static uint8_t *all_of(int fd, size_t *n)
 	}
 	*n = k;
 	return p;
-}
-
-static struct gguf_model *open_model(const char *path)
-{
-	static struct arena a;
-	struct stat st;
-	struct err e;
-	struct gguf_model *m = NULL;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st) != 0)
-		return perror(path), NULL;
-	void *file = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	void *mem = mmap(NULL, ARENA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	close(fd);
-	if (file == MAP_FAILED || mem == MAP_FAILED)
-		return perror("mmap"), NULL;
-	arena_init(&a, mem, ARENA);
-	if (gguf_load(&a, file, (size_t)st.st_size, &m, &e)) {
-		fprintf(stderr, "%s: %s\n", err_name(e.code), e.text);
-		return NULL;
-	}
-	return m;
 }
 
 int main(int argc, char **argv)

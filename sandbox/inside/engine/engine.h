@@ -56,7 +56,7 @@ struct engine_tensor {
 	int dtype;
 	int rank;
 	int64_t dims[LIMIT_RANK];
-	void *data; /* row-major, aligned to its element */
+	void *data; /* row-major; read in place during the call when aligned to its element */
 	size_t bytes;
 };
 

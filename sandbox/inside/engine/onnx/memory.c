@@ -50,7 +50,7 @@ static int collect(struct plan *p, struct tensor **list, uint32_t *n)
 	int rc;
 	*n = 0;
 	for (uint32_t i = 0; i < p->m->n_inputs; i++)
-		if (p->inputs[i] && p->inputs[i]->kind == K_RUN && !p->inputs[i]->is_given) {
+		if (p->inputs[i] && p->inputs[i]->kind == K_RUN && !p->inputs[i]->data) {
 			if ((rc = store_bytes(p, p->inputs[i])))
 				return rc;
 			list[(*n)++] = p->inputs[i];
@@ -149,7 +149,7 @@ static void assign(struct plan *p, struct tensor *t)
 {
 	struct tensor *s;
 	uint64_t off = 0;
-	if (!t || t->kind != K_RUN || t->data || t->is_given)
+	if (!t || t->kind != K_RUN || t->data)
 		return;
 	for (s = t; s->root; s = s->root)
 		off += s->root_off;
@@ -223,5 +223,8 @@ int plan_memory(struct plan *p)
 	if (!p->act || !p->scratch_at || !p->shared_at)
 		return ERR_LIMIT;
 	assign_all(p);
+	for (uint32_t i = 0; i < p->m->n_inputs; i++)
+		if (p->inputs[i])
+			p->inputs[i]->own = p->inputs[i]->data;
 	return ERR_OK;
 }

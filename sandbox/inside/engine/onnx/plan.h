@@ -27,10 +27,11 @@ struct tensor {
 	bool splat;             /* a constant of one repeated element: data holds one */
 	bool from_file;         /* a constant that follows from the file alone */
 	bool is_output, is_input;
-	bool is_given;          /* an input that is read where the caller keeps it */
+	bool is_given;          /* an input that may be read where the caller keeps it */
 	int64_t dims[LIMIT_RANK];
 	uint64_t n, bytes;      /* logical elements and plain bytes */
 	void *data;
+	void *own;              /* of an input: its place in the block, for what lies askew */
 	const struct onnx_tensor *init; /* payload not read yet */
 	uint32_t value;         /* the model's value, or ONNX_NONE */
 	/* passes */
