@@ -399,9 +399,11 @@ unit_broker_client_LIBS = $(BROKER_LIBS)
 UNIT_TESTS += unit_broker_quarantine
 unit_broker_quarantine_OBJS := broker/quarantine.o
 # A child of the test stands in for the jailed worker.
-UNIT_TESTS += unit_broker_pool
+UNIT_TESTS += unit_broker_pool unit_broker_share
 unit_broker_pool_OBJS = $(addprefix broker/,isolation.o quarantine.o cgroup.o pool.o pool_worker.o models.o models_job.o copy.o loop.o gate.o) $(BROKER_BELOW)
 unit_broker_pool_LIBS = $(BROKER_LIBS) $(foreach f,jailer_spawn worker_locked worker_verify worker_limits_close,-Wl,--wrap=$f)
+unit_broker_share_OBJS = $(unit_broker_pool_OBJS)
+unit_broker_share_LIBS = $(unit_broker_pool_LIBS)
 
 # ---- broker/ctl: the fumehood command ----
 CTL_OBJS := $(addprefix broker/ctl/,main.o options.o out.o files.o notes.o npy.o tensors.o call.o talk.o \

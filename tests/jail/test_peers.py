@@ -53,7 +53,7 @@ def service(request):
     stage = house_module.stage(BUILD, os.path.join(base, "stage"))
     shutil.copy(os.path.join(BUILD, "bin/fumehood-attack"), os.path.join(stage, "fumehood-worker"))
     h = house_module.House(stage, os.path.join(base, "h"), request.param)
-    p = h.service(PERMIT, load_ms=LIMIT_MS, call_ms=LIMIT_MS)
+    p = h.service(PERMIT, load_ms=LIMIT_MS, call_ms=LIMIT_MS, quarantine_crashes=0)
     h.broker_process = p
     yield h
     h.close()
