@@ -34,6 +34,10 @@
 #define LIMIT_PROTOBUF_DEPTH 100
 #define LIMIT_PROTOBUF_UNKNOWN 4096
 #define LIMIT_EXTENT ((uint64_t)1 << 40)  /* elements of one extent */
+#define LIMIT_ONNX_ATTRIBUTES 256         /* of one node; real ones have at most a dozen */
+#define LIMIT_ONNX_DOMAINS 256            /* opset imports */
+#define LIMIT_ONNX_METADATA 4096          /* metadata entries: each is compared with all before it */
+#define LIMIT_ONNX_FOLD_ELEMENTS ((uint64_t)1 << 32) /* computed while planning: seconds, not hours */
 
 /* --- GGUF: reference hostile-models.md, section 7 ----------------------------------------------- */
 #define LIMIT_GGUF_PAIRS 65536
@@ -45,6 +49,8 @@
 #define LIMIT_GGUF_ALIGNMENT 65536u
 #define LIMIT_GGUF_TOKENS (1u << 21)      /* the largest real vocabulary has 2^18 */
 #define LIMIT_GGUF_TOKEN_BYTES 65536u
+#define LIMIT_GGUF_SPECIAL_BYTES 256      /* of a token that is found before tokenizing; real ones have 31 */
+#define LIMIT_GGUF_TEXT_BYTES MIB(16)     /* of one text to tokenize: about 4 M tokens */
 #define LIMIT_GGUF_LAYERS 512
 #define LIMIT_GGUF_HEADS 1024
 #define LIMIT_GGUF_WIDTH (1u << 20)

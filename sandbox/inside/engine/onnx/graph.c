@@ -268,8 +268,8 @@ static int on_node_text(struct onnx_model *m, void *ctx, const struct wire_field
 static int on_count_attr(struct onnx_model *m, void *ctx, const struct wire_field *f, struct err *e)
 {
 	(void)m;
-	if (++((struct onnx_node *)ctx)->n_attrs > 256)
-		return err_set(e, ERR_LIMIT, "a node has more than 256 attributes (byte %zu)", f->off);
+	if (++((struct onnx_node *)ctx)->n_attrs > LIMIT_ONNX_ATTRIBUTES)
+		return err_set(e, ERR_LIMIT, "a node has more than %d attributes (byte %zu)", LIMIT_ONNX_ATTRIBUTES, f->off);
 	return ERR_OK;
 }
 static int on_overload(struct onnx_model *m, void *ctx, const struct wire_field *f, struct err *e)

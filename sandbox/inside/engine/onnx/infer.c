@@ -14,7 +14,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define FOLD_BUDGET ((uint64_t)1 << 32)  /* elements computed while planning */
 #define DRY_FOLD_BYTES 65536
 
 /* --- errors ------------------------------------------------------------------------------------------ */
@@ -312,7 +311,7 @@ int plan_fold(struct plan *p, struct step *s)
 		if (!t)
 			continue;
 		p->work += t->n + 16;
-		if (p->work > FOLD_BUDGET)
+		if (p->work > LIMIT_ONNX_FOLD_ELEMENTS)
 			return plan_fail(p, s, ERR_LIMIT, "more than 2^32 elements computed while planning");
 		t->data = plan_alloc(p, 1, t->bytes + 1);
 		if (!t->data)

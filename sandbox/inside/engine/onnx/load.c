@@ -284,9 +284,9 @@ static int top_check(struct onnx_model *m, const struct top *t, struct err *e)
 		               (long long)m->ir_version);
 	if (t->n_domains == 0)
 		return err_set(e, ERR_MODEL, "the model imports no operator set");
-	if (t->n_domains > 256 || t->n_metadata > 4096)
-		return err_set(e, ERR_LIMIT, "%u opset imports and %u metadata entries; at most 256 and 4096",
-		               t->n_domains, t->n_metadata);
+	if (t->n_domains > LIMIT_ONNX_DOMAINS || t->n_metadata > LIMIT_ONNX_METADATA)
+		return err_set(e, ERR_LIMIT, "%u opset imports and %u metadata entries; at most %d and %d", t->n_domains,
+		               t->n_metadata, LIMIT_ONNX_DOMAINS, LIMIT_ONNX_METADATA);
 	return ERR_OK;
 }
 
