@@ -76,8 +76,7 @@ static void turn_leave(struct turn *t)
 	t->is_running = false;
 	free(t->body);
 	t->body = NULL;
-	if (s->is_shared)
-		s->idle_since_ms = loop_now_ms(s->p->c.loop);
+	s->idle_since_ms = loop_now_ms(s->p->c.loop);
 	slot_unref(s);
 }
 
@@ -257,13 +256,13 @@ static void serve_next(struct slot *s)
 	}
 }
 
-/* Ends the worker that has been idle for longest, to make room. */
+/* Ends the worker that has been idle for longest, to make room: its slot gets another one when it is asked again. */
 static bool make_room(struct pool *p)
 {
 	struct slot *oldest = NULL;
 	for (struct slot *s = p->slots; s; s = s->next)
-		if (s->is_shared && s->w && s->w->state == WORKER_IDLE && !s->first &&
-		    (!oldest || s->idle_since_ms < oldest->idle_since_ms))
+		if (s->w && s->w->state == WORKER_IDLE && !s->first &&
+		    (!oldest || s->idle_since_ms <= oldest->idle_since_ms)) /* the list begins with the newest */
 			oldest = s;
 	if (oldest)
 		pool_worker_end(oldest->w);

@@ -22,6 +22,7 @@
 #define TURN_FRAMES 16
 #define END_MS 2000              /* from a closed channel to the end of the process */
 #define ARENA_ALIGN 4096
+#define CPU_SECONDS_MAX (1u << 20)
 
 /* --- ending ------------------------------------------------------------------------------------------ */
 
@@ -423,6 +424,15 @@ static int watch_both(struct pool_worker *w, struct err *e)
 	return rc;
 }
 
+/* The kernel's own limit of processor time, should the broker not be there to keep deadlines: only where a worker's
+ * work has an end. 0: none. */
+static unsigned cpu_seconds(const struct slot *s)
+{
+	uint64_t ms = (s->p->c.load_ms + s->call_ms) * s->threads;
+	bool ends = s->inspect_only || s->isolation == ISOLATION_CALL;
+	return ends && ms / 1000 < CPU_SECONDS_MAX ? (unsigned)(ms / 1000) + 2 : 0;
+}
+
 int pool_worker_new(struct slot *s, struct err *e)
 {
 	struct pool *p = s->p;
@@ -439,7 +449,8 @@ int pool_worker_new(struct slot *s, struct err *e)
 	w->order = (struct worker_order){ .model_fd = s->model->fd, .model_bytes = s->model->bytes,
 	                                  .program_fd = p->c.program_fd, .arena_bytes = s->memory_bytes,
 	                                  .n_threads = s->threads, .optional_layers = p->c.optional_layers,
-	                                  .violation_kill = p->c.violation_kill };
+	                                  .cpu_seconds = cpu_seconds(s), .violation_kill = p->c.violation_kill };
+	w->notes.cpu_seconds = w->order.cpu_seconds;
 	w->next = p->workers;
 	if (w->next)
 		w->next->prev = w;

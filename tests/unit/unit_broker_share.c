@@ -194,6 +194,31 @@ static void test_what_is_no_crash(void **state)
 	slot_unref(s);
 }
 
+/* As many workers as there may be, all idle: the next one gets the place of whoever was quiet for longest, be it a
+ * connection's own, which gets a new one when it asks again. */
+static void test_idle_ones_make_room(void **state)
+{
+	static struct slot *slots[LIMIT_WORKERS + 1];
+	(void)state;
+	for (unsigned i = 0; i <= LIMIT_WORKERS; i++) {
+		slots[i] = own();
+		submit(slots[i], 0, TURN_LOAD, 0);
+		wait_all(5000);
+		if (!H.out[0].is_done)
+			fail_msg("worker %u: %s", i, H.out[0].text);
+	}
+	wait_ended(1);
+	assert_false(slot_has_worker(slots[0]));
+	assert_int_equal(pool_n_workers(H.pool), LIMIT_WORKERS);
+	submit(slots[0], 0, TURN_CALL, 0);
+	wait_all(5000);
+	assert_true(H.out[0].is_done);
+	wait_ended(2);
+	for (unsigned i = 0; i <= LIMIT_WORKERS; i++)
+		slot_unref(slots[i]);
+	pool_end_all(H.pool);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -203,6 +228,7 @@ int main(void)
 		TEST(test_calls_apart_on_an_own_slot),
 		TEST(test_principals_take_turns),
 		TEST(test_nobody_fills_the_queue),
+		TEST(test_idle_ones_make_room),
 		TEST(test_crash_loop),
 		TEST(test_what_is_no_crash),
 	};
