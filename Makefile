@@ -295,7 +295,8 @@ UNIT_TESTS += $(KERNEL_TESTS)
 $(foreach t,$(KERNEL_TESTS),$(eval $(t)_OBJS := $(KERNEL_OBJS)))
 
 # ---- engine/gguf: language models: reader, facts ----
-GGUF_OBJS := $(addprefix sandbox/inside/engine/gguf/,read.o tensors.o types.o strmap.o check.o vocab.o facts.o sha256.o dequant.o)
+GGUF_OBJS := $(addprefix sandbox/inside/engine/gguf/,read.o tensors.o types.o strmap.o check.o vocab.o facts.o sha256.o dequant.o \
+  tok.o tok_vocab.o tok_pre.o tok_bpe.o tok_spm.o tok_wpm.o unicode.o)
 $(B)/obj/sandbox/inside/engine/gguf/%.o: CFLAGS += $(WARN_STRICT)
 GGUF_BELOW := $(GGUF_OBJS) sandbox/inside/engine/arena.o proto/err.o
 UNIT_TESTS += unit_gguf_corpus
@@ -309,9 +310,10 @@ $(B)/tests/unit_gguf_tok: | $(B)/gguf-corpus/manifest.txt
 FUZZERS += fuzz_gguf_tok
 fuzz_gguf_tok_OBJS := $(GGUF_BELOW)
 # The reader, dequantisation and tokenizers without a worker, for the judges; never installed.
-TEST_PROGRAMS += gguf_tool
+TEST_PROGRAMS += gguf_tool gguf_tokenize
 $(B)/tests/gguf_tool: $(addprefix $(B)/obj/,tests/judges/gguf_tool.o $(GGUF_BELOW) $(KERNEL_OBJS))
-$(B)/tests/gguf_tool:
+$(B)/tests/gguf_tokenize: $(addprefix $(B)/obj/,tests/judges/gguf_tokenize.o $(GGUF_BELOW))
+$(B)/tests/gguf_tool $(B)/tests/gguf_tokenize:
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK  $(VARIANT) $(@F)")
 	$(Q)$(CC) $(SAN) -pthread -pie $(LDHARD) -o $@ $(filter %.o,$^) -lm
@@ -346,6 +348,9 @@ $(foreach t,$(ONNX_TESTS),$(eval $(t)_OBJS := $(ONNX_RUN_OBJS)))
 $(ONNX_TESTS:%=$(B)/tests/%): | $(B)/onnx-corpus/manifest.txt
 FUZZERS += fuzz_onnx
 fuzz_onnx_OBJS := $(ONNX_RUN_OBJS)
+$(B)/fuzz/fuzz_onnx: | $(B)/fuzz/corpus/fuzz_onnx/manifest.txt
+$(B)/fuzz/corpus/fuzz_onnx/manifest.txt: tests/models/make_onnx.py tests/models/onnx_pb.py
+	$(Q)$(PY) -B tests/models/make_onnx.py $(@D) 20000
 # Good and bad files, written from descriptions: no binary corpus is kept.
 $(B)/onnx-corpus/manifest.txt: tests/models/make_onnx.py tests/models/onnx_pb.py
 	$(Q)$(PY) -B tests/models/make_onnx.py $(@D)

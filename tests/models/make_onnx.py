@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the small ONNX files of the tests: good ones and every bad kind, each with what must come of it.
 
-usage: make_onnx.py DIR        writes DIR/NAME.onnx and DIR/manifest.txt
-       make_onnx.py --tiny F   writes the small model that is shipped as tests/models/tiny.onnx
+usage: make_onnx.py DIR [LARGEST]   writes DIR/NAME.onnx and DIR/manifest.txt; none above LARGEST bytes
+       make_onnx.py --tiny F        writes the small model that is shipped as tests/models/tiny.onnx
 
 A line of the manifest: NAME OPEN RUN FILL. OPEN is the code of opening it (and laying out a session), RUN
 that of one call with every integer input set to FILL and floats to 0.5; "ok" where nothing is wrong; "-"
@@ -484,6 +484,8 @@ def main():
     os.makedirs(sys.argv[1], exist_ok=True)
     for part in (good, wire, formats, models, graphs, tensors, attributes, datas, control):
         part()
+    if len(sys.argv) > 2:
+        KINDS[:] = [k for k in KINDS if len(k[1]) <= int(sys.argv[2])]
     names = [k[0] for k in KINDS]
     assert len(set(names)) == len(names)
     with open(os.path.join(sys.argv[1], "manifest.txt"), "w", encoding="ascii") as m:
