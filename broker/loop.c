@@ -19,7 +19,7 @@
 
 struct loop {
 	int epoll_fd;
-	int64_t now_ms;
+	int64_t now_us;
 	struct loop_timer *first, *last;
 	struct loop_task *tasks, **tasks_end;
 	struct epoll_event batch[BATCH];
@@ -34,7 +34,7 @@ uint64_t loop_clock_us(void)
 	return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
 }
 
-int64_t loop_now_ms(const struct loop *l) { return l->now_ms; }
+int64_t loop_now_ms(const struct loop *l) { return l->now_us / 1000; }
 
 int loop_new(struct loop **out, struct err *e)
 {
@@ -47,7 +47,7 @@ int loop_new(struct loop **out, struct err *e)
 		return err_set(e, ERR_IO, "epoll_create1: %s", strerror(errno));
 	}
 	l->tasks_end = &l->tasks;
-	l->now_ms = (int64_t)(loop_clock_us() / 1000);
+	l->now_us = (int64_t)loop_clock_us();
 	*out = l;
 	return ERR_OK;
 }
@@ -99,9 +99,9 @@ void loop_timer_stop(struct loop *l, struct loop_timer *t)
 void loop_timer_set(struct loop *l, struct loop_timer *t, int64_t delay_ms)
 {
 	loop_timer_stop(l, t);
-	t->at_ms = l->now_ms + (delay_ms > 0 ? delay_ms : 0);
+	t->at_us = (int64_t)loop_clock_us() + (delay_ms > 0 ? delay_ms * 1000 : 0);
 	struct loop_timer *before = l->last;
-	while (before && before->at_ms > t->at_ms)
+	while (before && before->at_us > t->at_us)
 		before = before->prev;
 	t->prev = before;
 	t->next = before ? before->next : l->first;
@@ -112,7 +112,7 @@ void loop_timer_set(struct loop *l, struct loop_timer *t, int64_t delay_ms)
 
 static void timers_run(struct loop *l)
 {
-	while (l->first && l->first->at_ms <= l->now_ms && !l->is_stopped) {
+	while (l->first && l->first->at_us <= l->now_us && !l->is_stopped) {
 		struct loop_timer *t = l->first;
 		loop_timer_stop(l, t);
 		t->fn(t->arg);
@@ -159,25 +159,28 @@ static void tasks_run(struct loop *l)
 
 /* --- turns ------------------------------------------------------------------------------------ */
 
-static int wait_ms(const struct loop *l)
+/* Until the first deadline, to the microsecond: a worker is to be gone within a millisecond of it. NULL: for ever. */
+static const struct timespec *wait_time(const struct loop *l, struct timespec *t)
 {
-	if (l->tasks)
-		return 0;
-	if (!l->first)
-		return -1;
-	int64_t left = l->first->at_ms - l->now_ms;
-	return left < 0 ? 0 : left > 1000000 ? 1000000 : (int)left;
+	if (!l->tasks && !l->first)
+		return NULL;
+	int64_t left_us = l->tasks ? 0 : l->first->at_us - (int64_t)loop_clock_us();
+	if (left_us < 0)
+		left_us = 0;
+	*t = (struct timespec){ .tv_sec = left_us / 1000000, .tv_nsec = left_us % 1000000 * 1000 };
+	return t;
 }
 
 int loop_run(struct loop *l, struct err *e)
 {
 	l->is_stopped = false;
 	while (!l->is_stopped) {
-		int n = epoll_wait(l->epoll_fd, l->batch, BATCH, wait_ms(l));
+		struct timespec t;
+		int n = epoll_pwait2(l->epoll_fd, l->batch, BATCH, wait_time(l, &t), NULL);
 		if (n < 0 && errno != EINTR)
-			return err_set(e, ERR_IO, "epoll_wait: %s", strerror(errno));
+			return err_set(e, ERR_IO, "epoll_pwait2: %s", strerror(errno));
 		l->n_batch = n < 0 ? 0 : n;
-		l->now_ms = (int64_t)(loop_clock_us() / 1000);
+		l->now_us = (int64_t)loop_clock_us();
 		timers_run(l);
 		for (int i = 0; i < l->n_batch; i++) {
 			struct loop_watch *w = l->batch[i].data.ptr;

@@ -30,7 +30,7 @@ struct loop_watch {
 struct loop_timer {
 	void (*fn)(void *arg);
 	void *arg;
-	int64_t at_ms;
+	int64_t at_us;
 	struct loop_timer *prev, *next;
 	bool is_on;
 };
