@@ -295,8 +295,7 @@ UNIT_TESTS += $(KERNEL_TESTS)
 $(foreach t,$(KERNEL_TESTS),$(eval $(t)_OBJS := $(KERNEL_OBJS)))
 
 # ---- engine/gguf: language models: reader, facts ----
-GGUF_OBJS := $(addprefix sandbox/inside/engine/gguf/,read.o tensors.o types.o strmap.o check.o vocab.o facts.o sha256.o dequant.o \
-  tok.o tok_vocab.o tok_pre.o tok_bpe.o tok_spm.o tok_wpm.o unicode.o)
+GGUF_OBJS := $(addprefix sandbox/inside/engine/gguf/,read.o tensors.o types.o strmap.o check.o vocab.o facts.o sha256.o dequant.o)
 $(B)/obj/sandbox/inside/engine/gguf/%.o: CFLAGS += $(WARN_STRICT)
 GGUF_BELOW := $(GGUF_OBJS) sandbox/inside/engine/arena.o proto/err.o
 UNIT_TESTS += unit_gguf_corpus
@@ -304,16 +303,10 @@ unit_gguf_corpus_OBJS := $(GGUF_BELOW)
 $(B)/tests/unit_gguf_corpus: | $(B)/gguf-corpus/manifest.txt
 UNIT_TESTS += unit_gguf_dequant
 unit_gguf_dequant_OBJS := $(GGUF_BELOW) $(KERNEL_OBJS)
-UNIT_TESTS += unit_gguf_tok
-unit_gguf_tok_OBJS := $(GGUF_BELOW)
-$(B)/tests/unit_gguf_tok: | $(B)/gguf-corpus/manifest.txt
-FUZZERS += fuzz_gguf_tok
-fuzz_gguf_tok_OBJS := $(GGUF_BELOW)
 # The reader, dequantisation and tokenizers without a worker, for the judges; never installed.
-TEST_PROGRAMS += gguf_tool gguf_tokenize
+TEST_PROGRAMS += gguf_tool
 $(B)/tests/gguf_tool: $(addprefix $(B)/obj/,tests/judges/gguf_tool.o $(GGUF_BELOW) $(KERNEL_OBJS))
-$(B)/tests/gguf_tokenize: $(addprefix $(B)/obj/,tests/judges/gguf_tokenize.o $(GGUF_BELOW))
-$(B)/tests/gguf_tool $(B)/tests/gguf_tokenize:
+$(B)/tests/gguf_tool:
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK  $(VARIANT) $(@F)")
 	$(Q)$(CC) $(SAN) -pthread -pie $(LDHARD) -o $@ $(filter %.o,$^) -lm
