@@ -47,8 +47,9 @@ static double conv_double(const struct conv *c, const float *x, const float *w, 
 				}
 				if (ih < 0 || iw < 0 || ih >= c->h_in || iw >= c->w_in)
 					continue;
-				double p =
-					(double)w[at] * (double)x[((n * c->c_in + g * gi + i) * c->h_in + ih) * c->w_in + iw];
+				int64_t ch = g * gi + i, s = c->x_shuffle ? c->x_shuffle : 1;
+				ch = ch % s * (c->c_in / s) + ch / s;
+				double p = (double)w[at] * (double)x[((n * c->c_in + ch) * c->h_in + ih) * c->w_in + iw];
 				sum += p;
 				*scale += fabs(p);
 			}
@@ -218,6 +219,22 @@ static void grouped(void **state)
 	c.c_in = 96;
 	c.c_out = 64;
 	conv_check(c);
+}
+
+/* Pointwise in groups that share channel blocks, from channels as they lie and from shuffled ones. */
+static void grouped_pointwise(void **state)
+{
+	(void)state;
+	for (int round = 0; round < 80; round++) {
+		struct conv c = conv_random();
+		c.kh = c.kw = 1;
+		c.groups = rng_int(2, 5);
+		c.c_in = c.groups * rng_int(1, 20);
+		c.c_out = c.groups * rng_int(15, 70);
+		if (round % 2 && conv_can_shuffle(&c))
+			c.x_shuffle = c.c_in / c.groups > 1 && round % 4 == 1 ? c.c_in / c.groups : c.groups;
+		conv_check(c);
+	}
 }
 
 static void depthwise(void **state)
@@ -506,6 +523,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(dense),          cmocka_unit_test(pointwise_and_long),
 		cmocka_unit_test(first_layers),   cmocka_unit_test(grouped),
+		cmocka_unit_test(grouped_pointwise),
 		cmocka_unit_test(depthwise),      cmocka_unit_test(transposed),
 		cmocka_unit_test(images_apart),   cmocka_unit_test(pooling),
 		cmocka_unit_test(global_pooling), cmocka_unit_test(local_response),

@@ -257,6 +257,107 @@ static void conv_task(void *arg, uint32_t task, unsigned thread)
 	           even_cut(cells, j->chunks, chunk + 1), scratch);
 }
 
+/* --- pointwise in groups that share blocks --------------------------------------------------------------- */
+
+/* Column blocks of run number i: cut where a group ends, its last block may hold lanes of the next one.
+ * Answers how many runs there are, when i is none of them. */
+static int64_t mixed_run(const struct conv *c, int64_t i, int64_t *b0, int64_t *b1)
+{
+	int64_t blocks = div_up(c->c_out, 16), go = conv_group_out(c), runs = 0;
+	int64_t width = tile_width(c->h_out * c->w_out);
+	for (int64_t b = 0, end; b < blocks; b = end) {
+		end = min_i(blocks, div_up((b * 16 / go + 1) * go, 16));
+		int64_t parts = div_up(end - b, width);
+		if (i >= runs && i < runs + parts) {
+			*b0 = b + even_cut(end - b, parts, i - runs);
+			*b1 = b + even_cut(end - b, parts, i - runs + 1);
+		}
+		runs += parts;
+	}
+	return runs;
+}
+
+/* Offsets of a run's steps of k: in x, for its group and the next; then the same in a border cell's copy. */
+static void mixed_offsets(const struct conv *c, int64_t g, int64_t *offsets)
+{
+	int64_t gi = conv_group_in(c), next = min_i(g + 1, c->groups - 1);
+	for (int64_t k = 0; k < gi; k++) {
+		offsets[k] = conv_channel_at(c, g * gi + k);
+		offsets[gi + k] = conv_channel_at(c, next * gi + k);
+		offsets[2 * gi + k] = k;
+		offsets[3 * gi + k] = gi + k;
+	}
+}
+
+/* The operands of one border position: zeros when it is outside the image. */
+static void mixed_patch(const struct conv *c, const float *x, int64_t ih, int64_t iw, const int64_t *offsets,
+                        float *row)
+{
+	bool in = (uint64_t)ih < (uint64_t)c->h_in && (uint64_t)iw < (uint64_t)c->w_in;
+	for (int64_t k = 0; k < 2 * conv_group_in(c); k++)
+		row[k] = in ? x[(ih * c->w_in + iw) * 16 + offsets[k]] : 0.0f;
+}
+
+static void mixed_block(const struct conv_job *j, const struct phase *f, int64_t n, int64_t b0, int64_t b1,
+                        int64_t q0, int64_t q1, char *scratch)
+{
+	const struct conv *c = j->c;
+	int64_t gi = conv_group_in(c), go = conv_group_out(c), g = b0 * 16 / go, left = c->c_out - (b1 - 1) * 16;
+	int64_t *offsets = (int64_t *)(void *)scratch, y_block = c->h_out * c->w_out * 16;
+	float *patches = (float *)(void *)(scratch + 4 * gi * 8);
+	struct tile t = { .w_block = gi * 16, .y_block = y_block, .has_residual = c->residual != NULL,
+		              .first = true, .last = true, .depth = gi, .w = c->packed_w + b0 * gi * 16,
+		              .bias = c->bias ? c->bias + b0 * 16 : NULL, .lanes = (int)min_i(16, left),
+		              .store_lanes = 16, .split = (int)min_i(16, (g + 1) * go - (b1 - 1) * 16) };
+	tile_act_set(&t, &c->act);
+	mixed_offsets(c, g, offsets);
+	int64_t y_off = n * j->y_image + b0 * y_block;
+	struct place a = { .c = c, .f = f, .x = c->x + n * j->x_image, .y = c->y + y_off,
+		               .residual = c->residual ? c->residual + y_off : NULL, .i = q0 / f->grid_w,
+		               .j = q0 % f->grid_w };
+	int nb = (int)(b1 - b0);
+	int64_t parts = div_up(q1 - q0, tile_p[nb - 1]);
+	for (int64_t i = 0; i < parts; i++) {
+		int64_t cells = (q1 - q0) / parts + (i < (q1 - q0) % parts);
+		tile_place(&a, &t, cells);
+		bool inside = t.mode == TILE_TAPS;
+		for (int64_t p = 0; !inside && p < cells; p++) {
+			mixed_patch(c, a.x, t.ih[p], t.iw[p], offsets, patches + p * 2 * gi);
+			t.xp[p] = patches + p * 2 * gi;
+		}
+		t.offsets = offsets + (inside ? 0 : 2 * gi);
+		t.offsets_rest = t.offsets + gi;
+		t.mode = t.split < t.lanes ? TILE_MIXED : TILE_OFFSETS;
+		tile_fns[nb - 1][cells - 1](&t);
+	}
+}
+
+static void mixed_task(void *arg, uint32_t task, unsigned thread)
+{
+	const struct conv_job *j = arg;
+	const struct conv *c = j->c;
+	char *scratch = j->scratch + thread * j->scratch_per_thread;
+	struct phase f = { .taps = (struct tap *)(void *)scratch };
+	int64_t runs = j->groups_of_blocks, chunk = task / runs % j->chunks, n = task / runs / j->chunks;
+	int64_t cells = c->h_out * c->w_out, b0 = 0, b1 = 0;
+	phase_plain(c, &f);
+	mixed_run(c, task % runs, &b0, &b1);
+	mixed_block(j, &f, n, b0, b1, even_cut(cells, j->chunks, chunk), even_cut(cells, j->chunks, chunk + 1),
+	            scratch + 64);
+}
+
+static void conv_mixed(struct pool *p, struct conv_job *j)
+{
+	const struct conv *c = j->c;
+	int64_t cells = c->h_out * c->w_out, b0, b1;
+	int64_t wish = tasks_wanted(2.0 * (double)(c->n * cells) * (double)(conv_group_in(c) * c->c_out));
+	j->groups_of_blocks = mixed_run(c, -1, &b0, &b1);
+	j->chunks = min_i(div_up(cells, CONV_POSITIONS), div_up(wish, c->n));
+	if (j->chunks * j->groups_of_blocks * c->n < 8)
+		j->chunks = min_i(div_up(cells, 32), div_up(min_i(wish, 8), c->n * j->groups_of_blocks));
+	pool_run(wish == 1 ? NULL : p, mixed_task, j, (uint32_t)(c->n * j->groups_of_blocks * j->chunks));
+}
+
 /* --- depthwise ------------------------------------------------------------------------------------------ */
 
 struct dw_job {
@@ -507,6 +608,10 @@ static void k_conv(struct pool *p, const struct conv *c, void *scratch, size_t s
 	struct conv_job j = { .c = c, .scratch = scratch, .scratch_per_thread = scratch_per_thread,
 		                  .phases_h = 1, .phases_w = 1, .grid_h = c->h_out, .grid_w = c->w_out,
 		                  .x_image = x_image, .y_image = y_image };
+	if (conv_is_mixed(c)) {
+		conv_mixed(p, &j);
+		return;
+	}
 	if (c->transposed) {
 		j.phases_h = c->stride_h;
 		j.phases_w = c->stride_w;

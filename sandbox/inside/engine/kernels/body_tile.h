@@ -12,7 +12,7 @@
 #define P_LIMIT 8
 #define NB_LIMIT 4
 
-enum tile_mode { TILE_ROWS, TILE_STREAM, TILE_TAPS, TILE_BORDER, TILE_OFFSETS };
+enum tile_mode { TILE_ROWS, TILE_STREAM, TILE_TAPS, TILE_BORDER, TILE_OFFSETS, TILE_MIXED };
 
 /* One kernel position: displacement in cells, in floats, and its number in the packed weights. */
 struct tap {
@@ -25,8 +25,10 @@ struct tile {
 	const float *xp[P_LIMIT];       /* operand of each row; TAPS: of its position, channel block 0 */
 	const float *w;
 	int64_t w_block;                /* floats between two column blocks */
-	int64_t depth;                  /* ROWS, STREAM, OFFSETS: steps of k */
-	const int64_t *offsets;         /* OFFSETS: of step k, in floats */
+	int64_t depth;                  /* ROWS, STREAM, OFFSETS, MIXED: steps of k */
+	const int64_t *offsets;         /* OFFSETS, MIXED: of step k, in floats */
+	const int64_t *offsets_rest;    /* MIXED: as the last block's lanes from `split` on take it */
+	int split;
 	int64_t c0, c1, plane;          /* TAPS, BORDER: channels, floats of a channel block */
 	const struct tap *taps;
 	int64_t n_taps, taps_all;
@@ -185,6 +187,31 @@ static INLINE void tile_offsets(int P, int NB, v16 acc[P_LIMIT][NB_LIMIT], const
 	}
 }
 
+/* As tile_offsets, but the last block's lanes are of two groups and have two operands. */
+static INLINE void tile_mixed(int P, int NB, v16 acc[P_LIMIT][NB_LIMIT], const struct tile *t)
+{
+	const float *w = t->w, *xp[P_LIMIT];
+	UNROLL
+	for (int p = 0; p < P; p++)
+		xp[p] = t->xp[p];
+	int split = t->split;
+	for (int64_t k = 0; k < t->depth; k++, w += 16) {
+		int64_t o = t->offsets[k], rest = t->offsets_rest[k];
+		v16 b[NB_LIMIT];
+		UNROLL
+		for (int j = 0; j < NB; j++)
+			b[j] = v_load(w + j * t->w_block);
+		UNROLL
+		for (int p = 0; p < P; p++) {
+			v16 a = v_set1(xp[p][o]);
+			UNROLL
+			for (int j = 0; j < NB - 1; j++)
+				acc[p][j] = v_acc(a, b[j], acc[p][j]);
+			acc[p][NB - 1] = v_acc(v_from(a, v_set1(xp[p][rest]), split), b[NB - 1], acc[p][NB - 1]);
+		}
+	}
+}
+
 /* Channels c0..c1-1 in runs that end at block borders; for each run all taps; for each tap its lanes. */
 static INLINE void tile_taps(int P, int NB, v16 acc[P_LIMIT][NB_LIMIT], const struct tile *t, bool border)
 {
@@ -326,6 +353,7 @@ static INLINE void tile_run(int P, int NB, const struct tile *t)
 	case TILE_TAPS: tile_taps(P, NB, acc, t, false); break;
 	case TILE_BORDER: tile_taps(P, NB, acc, t, true); break;
 	case TILE_OFFSETS: tile_offsets(P, NB, acc, t); break;
+	case TILE_MIXED: tile_mixed(P, NB, acc, t); break;
 	}
 	tile_end(P, NB, acc, t);
 }

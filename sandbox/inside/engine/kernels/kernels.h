@@ -116,8 +116,13 @@ struct conv {
 	/* Distance of two images in floats, 0 = dense: lets x be a run of channel blocks of a wider
 	 * tensor and y (and residual) a place inside a Concat's result. */
 	int64_t x_image, y_image;
+	/* A channel shuffle that was not carried out on x: input channel i is x's channel (i % x_shuffle) *
+	 * (c_in / x_shuffle) + i / x_shuffle. 0 = none; only with conv_can_shuffle. */
+	int64_t x_shuffle;
 };
 
+/* True when x_shuffle is allowed: pointwise in groups of 16 output channels or more. */
+bool conv_can_shuffle(const struct conv *shape);
 /* True when x_nchw is allowed: groups == 1, c_in <= 16, not transposed. It pays at c_in <= 4. */
 bool conv_can_nchw(const struct conv *shape);
 /* True when y_nchw is allowed: transposed, groups == 1, kernel == stride, no dilation, no pads, no

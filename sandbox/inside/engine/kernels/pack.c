@@ -39,8 +39,12 @@ bool conv_can_y_nchw(const struct conv *c)
 	       c->w_out == c->w_in * c->kw && !c->residual && c->c_out * c->kh * c->kw <= CBLOCK;
 }
 
+bool conv_can_shuffle(const struct conv *c) { return conv_is_mixed(c); }
+
 size_t conv_pack_bytes(const struct conv *c)
 {
+	if (conv_is_mixed(c))
+		return bytes((c->c_out + 15) / 16 * conv_panel(c));
 	if (c->y_nchw)
 		return bytes(c->c_in * 16);
 	if (conv_is_depthwise(c))
@@ -89,8 +93,21 @@ static void pack_scatter(float *dst, const float *w, const struct conv *c)
 			*dst++ = j < taps * c->c_out ? w[(i * c->c_out + j % c->c_out) * taps + j / c->c_out] : 0.0f;
 }
 
+static void pack_mixed(float *dst, const float *w, const struct conv *c)
+{
+	int64_t gi = conv_group_in(c);
+	for (int64_t o = 0; o < c->c_out; o += 16)
+		for (int64_t k = 0; k < gi; k++)
+			for (int64_t j = 0; j < 16; j++)
+				*dst++ = o + j < c->c_out ? w[(o + j) * gi + k] : 0.0f;
+}
+
 void conv_pack(float *dst, const float *w, const struct conv *c)
 {
+	if (conv_is_mixed(c)) {
+		pack_mixed(dst, w, c);
+		return;
+	}
 	if (c->y_nchw) {
 		pack_scatter(dst, w, c);
 		return;
@@ -111,6 +128,9 @@ size_t conv_scratch_bytes(const struct conv *c)
 	int64_t taps = c->kh * c->kw;
 	/* Four numbers per tap; NCHW: an offset per step of k and eight rows of operands. */
 	size_t need = bytes(taps * 8);
+	/* Two offsets per step of k, for cells inside and for copies of cells at the border; those copies. */
+	if (conv_is_mixed(c))
+		return need + bytes(conv_group_in(c) * (4 * 2 + 8 * 2));
 	return c->x_nchw ? need + bytes(taps * c->c_in * (2 + 8)) : need;
 }
 

@@ -45,6 +45,11 @@ static INLINE v16 v_keep(v16 v, int n)
 	return (v16){ _mm256_and_ps(v.a, _mm256_castsi256_ps(y_mask(0, 0, n))),
 		          _mm256_and_ps(v.b, _mm256_castsi256_ps(y_mask(8, 0, n))) };
 }
+static INLINE v16 v_from(v16 a, v16 b, int n)
+{
+	return (v16){ _mm256_blendv_ps(b.a, a.a, _mm256_castsi256_ps(y_mask(0, 0, n))),
+		          _mm256_blendv_ps(b.b, a.b, _mm256_castsi256_ps(y_mask(8, 0, n))) };
+}
 static INLINE v16 v_fma(v16 a, v16 b, v16 c)
 {
 	return (v16){ _mm256_fmadd_ps(a.a, b.a, c.a), _mm256_fmadd_ps(a.b, b.b, c.b) };

@@ -28,6 +28,7 @@ static INLINE void v_store_part(float *p, v16 v, int lo, int hi)
 	_mm512_mask_storeu_ps(p, x_mask(lo, hi), v);
 }
 static INLINE v16 v_keep(v16 v, int n) { return _mm512_maskz_mov_ps(x_mask(0, n), v); }
+static INLINE v16 v_from(v16 a, v16 b, int n) { return _mm512_mask_mov_ps(b, x_mask(0, n), a); }
 static INLINE v16 v_fma(v16 a, v16 b, v16 c) { return _mm512_fmadd_ps(a, b, c); }
 static INLINE v16 v_acc(v16 a, v16 b, v16 acc) { return _mm512_fmadd_ps(a, b, acc); }
 static INLINE v16 v_add(v16 a, v16 b) { return _mm512_add_ps(a, b); }

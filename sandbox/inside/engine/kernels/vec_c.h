@@ -63,6 +63,8 @@ static INLINE void v_store_part(float *p, v16 v, int lo, int hi)
 		p[i] = v.f[i];
 }
 static INLINE v16 v_keep(v16 v, int n) { V_EACH if (i_ >= n) v.f[i_] = 0; return v; }
+/* Lanes below n from a, the others from b. */
+static INLINE v16 v_from(v16 a, v16 b, int n) { V_EACH if (i_ < n) b.f[i_] = a.f[i_]; return b; }
 static INLINE v16 v_fma(v16 a, v16 b, v16 c) { V_EACH c.f[i_] = c_fma(a.f[i_], b.f[i_], c.f[i_]); return c; }
 static INLINE v16 v_acc(v16 a, v16 b, v16 acc) { return v_fma(a, b, acc); }
 static INLINE v16 v_add(v16 a, v16 b) { V_EACH a.f[i_] += b.f[i_]; return a; }
