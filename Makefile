@@ -295,7 +295,8 @@ UNIT_TESTS += $(KERNEL_TESTS)
 $(foreach t,$(KERNEL_TESTS),$(eval $(t)_OBJS := $(KERNEL_OBJS)))
 
 # ---- engine/gguf: language models: reader, facts ----
-GGUF_OBJS := $(addprefix sandbox/inside/engine/gguf/,read.o tensors.o types.o strmap.o check.o vocab.o facts.o sha256.o dequant.o)
+GGUF_OBJS := $(addprefix sandbox/inside/engine/gguf/,read.o tensors.o types.o strmap.o check.o vocab.o facts.o sha256.o dequant.o \
+  tok.o tok_vocab.o tok_pre.o tok_bpe.o tok_spm.o tok_wpm.o unicode.o)
 $(B)/obj/sandbox/inside/engine/gguf/%.o: CFLAGS += $(WARN_STRICT)
 GGUF_BELOW := $(GGUF_OBJS) sandbox/inside/engine/arena.o proto/err.o
 UNIT_TESTS += unit_gguf_corpus
@@ -303,10 +304,16 @@ unit_gguf_corpus_OBJS := $(GGUF_BELOW)
 $(B)/tests/unit_gguf_corpus: | $(B)/gguf-corpus/manifest.txt
 UNIT_TESTS += unit_gguf_dequant
 unit_gguf_dequant_OBJS := $(GGUF_BELOW) $(KERNEL_OBJS)
+UNIT_TESTS += unit_gguf_tok
+unit_gguf_tok_OBJS := $(GGUF_BELOW)
+$(B)/tests/unit_gguf_tok: | $(B)/gguf-corpus/manifest.txt
+FUZZERS += fuzz_gguf_tok
+fuzz_gguf_tok_OBJS := $(GGUF_BELOW)
 # The reader, dequantisation and tokenizers without a worker, for the judges; never installed.
-TEST_PROGRAMS += gguf_tool
+TEST_PROGRAMS += gguf_tool gguf_tokenize
 $(B)/tests/gguf_tool: $(addprefix $(B)/obj/,tests/judges/gguf_tool.o $(GGUF_BELOW) $(KERNEL_OBJS))
-$(B)/tests/gguf_tool:
+$(B)/tests/gguf_tokenize: $(addprefix $(B)/obj/,tests/judges/gguf_tokenize.o $(GGUF_BELOW))
+$(B)/tests/gguf_tool $(B)/tests/gguf_tokenize:
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK  $(VARIANT) $(@F)")
 	$(Q)$(CC) $(SAN) -pthread -pie $(LDHARD) -o $@ $(filter %.o,$^) -lm
@@ -320,7 +327,7 @@ $(B)/gguf-corpus/manifest.txt: tests/models/make_gguf.py
 ENGINE_OBJS := $(GGUF_OBJS) $(addprefix sandbox/inside/engine/,arena.o dtype.o engine.o) \
   $(addprefix sandbox/inside/engine/onnx/,wire.o load.o tensor.o graph.o resolve.o needed.o facts.o ops.o \
     nd.o ops_shape.o ops_move.o ops_unary.o ops_binary.o ops_reduce.o ops_matmul.o ops_conv.o ops_pool.o \
-    ops_norm.o ops_rnn.o ops_resize.o ops_quant.o infer.o rewrite.o patterns.o fuse.o lower.o \
+    ops_norm.o ops_rnn.o ops_resize.o ops_quant.o infer.o rewrite.o patterns.o fuse.o shuffle.o lower.o \
     pack.o steps.o blas_step.o memory.o session.o)
 # The engine without a worker, for judges and measuring; never installed.
 ONNX_RUN_OBJS := $(ENGINE_OBJS) $(KERNEL_OBJS) proto/err.o

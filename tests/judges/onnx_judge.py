@@ -515,6 +515,24 @@ def fused(o):
     case("shuffle", [node("Conv", ["x", "w"], ["c"]), node("Reshape", ["c", "s1"], ["r"]), node("Transpose", ["r"], ["t"], perm=[0, 2, 1, 3, 4]),
                      node("Reshape", ["t", "s2"], ["q"]), node("Conv", ["q", "w2"], ["y"], group=24)], {"x": o.f(1, 5, 6, 6)},
          {"w": o.f(24, 5, 1, 1), "s1": i64(1, 4, 6, 6, 6), "s2": i64(1, 24, 6, 6), "w2": o.f(24, 1, 3, 3)})
+    def shuffled(what, n, groups, channels, middle, last, inits, spatial=(6, 5), perm=(0, 2, 1, 3, 4), more=()):
+        """conv, a shuffle of its channels, what stands in the middle (from q to m), a convolution in groups."""
+        split = (n, groups, channels // groups, *spatial)
+        case(what, [node("Conv", ["x", "w"], ["c"]), node("Reshape", ["c", "s1"], ["r"]), node("Transpose", ["r"], ["t"], perm=list(perm)),
+                    node("Reshape", ["t", "s2"], ["q"])] + middle + [node("Conv", ["m", "w3", "b3"], ["g"], group=last), node("Relu", ["g"], ["y"])],
+             {"x": o.f(n, 5, *spatial), **dict(more)}, {"w": o.f(channels, 5, 1, 1), "s1": i64(*split), "s2": i64(n, channels, *spatial),
+                                          "w3": o.f(40 * last, channels // last, 1, 1) * 0.2, "b3": o.f(40 * last), **inits})
+    dw = [node("Conv", ["q", "w2", "b2"], ["e"], group=60, pads=[1, 1, 1, 1]), node("BatchNormalization", ["e", "g1", "e1", "u1", "v1"], ["f"]),
+          node("Relu", ["f"], ["m"])]
+    dws = {"w2": o.f(60, 1, 3, 3), "b2": o.f(60), "g1": o.f(60), "e1": o.f(60), "u1": o.f(60), "v1": np.abs(o.f(60)) + 0.5}
+    keep = [node("Identity", ["q"], ["m"])]
+    shuffled("shuffle depthwise groups", 2, 4, 60, dw, 3, dws)
+    shuffled("shuffle depthwise plain", 2, 3, 60, dw[:1] + [node("Sigmoid", ["e"], ["m"])], 4, {k: dws[k] for k in ("w2", "b2")})
+    shuffled("shuffle groups", 1, 4, 72, keep, 4, {})
+    shuffled("shuffle of turned images", 1, 4, 72, keep, 4, {}, (5, 5), (0, 2, 1, 4, 3))
+    shuffled("shuffle and a residual", 1, 4, 60, dw[:1] + [node("Add", ["e", "z"], ["m"])], 3, {k: dws[k] for k in ("w2", "b2")},
+             more={"z": o.f(1, 60, 6, 5)})
+    shuffled("shuffle used twice", 1, 4, 60, dw[:1] + [node("Add", ["e", "q"], ["m"])], 3, {k: dws[k] for k in ("w2", "b2")})
     case("deconvolution to one", [node("Conv", ["x", "w"], ["c"]), node("Relu", ["c"], ["r"]), node("ConvTranspose", ["r", "w2", "b2"], ["d"], strides=[2, 2]),
                                   node("Sigmoid", ["d"], ["y"])], {"x": o.f(2, 5, 4, 6)}, {"w": o.f(24, 5, 1, 1), "w2": o.f(24, 1, 2, 2), "b2": o.f(1)})
     case("upsample and add", [first, node("MaxPool", ["c"], ["p"], kernel_shape=[3, 1], strides=[3, 1]), node("Resize", ["p", "", "sc"], ["u"], mode="nearest",

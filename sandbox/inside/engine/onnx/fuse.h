@@ -86,6 +86,7 @@ int concat_blocks_run(struct run *r, const struct step *s);
 int rewrite_patterns(struct plan *p, bool *changed);
 int rewrite_lookup(struct plan *p, bool *changed);
 int rewrite_fuse(struct plan *p);
+void rewrite_shuffle(struct plan *p);
 
 bool dims_spatial(const struct tensor *t, int64_t *hw); /* rank >= 3: product behind the channels */
 

@@ -20,6 +20,8 @@ struct conv_p {
 	bool affine_from_file;
 	uint64_t fused_key;      /* what was folded in, for the cache of packed weights */
 	struct activation act;
+	int64_t order;           /* depthwise before its shuffle: channel c is number (c % (C / order)) * order +
+	                          * c / (C / order) of weights and bias; 0: in order */
 	bool has_residual;       /* in[3] */
 };
 

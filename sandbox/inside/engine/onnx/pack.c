@@ -58,6 +58,20 @@ static void *pack_memory(struct plan *p, bool from_file, const uint64_t *key, ui
 
 /* --- convolution -------------------------------------------------------------------------------------------- */
 
+/* Which of the file's channels output channel i is. */
+static int64_t channel_number(const struct conv_p *q, int64_t i)
+{
+	int64_t part = q->order ? q->c.c_out / q->order : 1;
+	return q->order ? i % part * q->order + i / part : i;
+}
+
+/* Weight i as it is packed, `per` to an output channel. */
+static float weight_of(const struct conv_p *q, const float *w, uint64_t per, uint64_t i)
+{
+	uint64_t o = (uint64_t)channel_number(q, (int64_t)(i / per));
+	return w[o * per + i % per] * (q->scale ? q->scale[o] : 1);
+}
+
 static int fill_conv(struct plan *p, const struct step *s, const struct conv_p *q, float *dst, float *bias)
 {
 	const struct tensor *tw = s->in[1], *tb = q->has_residual && s->n_in == 3 ? NULL : step_in(s, 2);
@@ -68,9 +82,11 @@ static int fill_conv(struct plan *p, const struct step *s, const struct conv_p *
 	if (!w || (tb && !b))
 		return ERR_LIMIT;
 	memset(bias, 0, blocks_of(c->c_out) * CBLOCK * 4);
-	for (int64_t o = 0; o < c->c_out; o++)
-		bias[o] = (b ? b[o] : 0) * (q->scale ? q->scale[o] : 1) + (q->shift ? q->shift[o] : 0);
-	if (!q->scale) {
+	for (int64_t i = 0; i < c->c_out; i++) {
+		int64_t o = channel_number(q, i);
+		bias[i] = (b ? b[o] : 0) * (q->scale ? q->scale[o] : 1) + (q->shift ? q->shift[o] : 0);
+	}
+	if (!q->scale && !q->order) {
 		conv_pack(dst, w, c);
 		return ERR_OK;
 	}
@@ -78,7 +94,7 @@ static int fill_conv(struct plan *p, const struct step *s, const struct conv_p *
 		return ERR_LIMIT;
 	if (!c->transposed) {
 		for (uint64_t i = 0; i < tw->n; i++)
-			scaled[i] = w[i] * q->scale[i / per];
+			scaled[i] = weight_of(q, w, per, i);
 	} else {
 		/* [c_in][c_out / groups][kh kw]: the group follows from the input channel. */
 		uint64_t k = (uint64_t)(c->kh * c->kw), og = (uint64_t)(c->c_out / c->groups);
@@ -110,7 +126,7 @@ int pack_conv(struct plan *p, struct step *s)
 	uint64_t bytes = (conv_pack_bytes(c) + 63) & ~(uint64_t)63, room = blocks_of(c->c_out) * CBLOCK * 4;
 	uint64_t key[PACK_KEY_WORDS] = { 1, s->node->off, q->fused_key, (uint64_t)c->c_in, (uint64_t)c->c_out,
 		                         (uint64_t)c->groups, (uint64_t)c->kh, (uint64_t)c->kw, c->transposed,
-		                         q->scale != NULL };
+		                         q->scale != NULL, (uint64_t)q->order };
 	uint8_t *mem = pack_memory(p, from_file, key, bytes + room, &fresh);
 	size_t mark = plan_mark(p);
 	int rc = ERR_OK;

@@ -523,5 +523,8 @@ int plan_rewrite(struct plan *p)
 			return rc;
 		plan_drop_dead(p);
 	}
-	return rewrite_fuse(p);
+	if ((rc = rewrite_fuse(p)))
+		return rc;
+	rewrite_shuffle(p);
+	return ERR_OK;
 }
