@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Under test: gguf_load (header, pairs, records, ranges, metadata against shapes, vocabulary, facts). The arena
+ * Under test: gguf_load (header, pairs, records, ranges, metadata against shapes, vocabulary, facts), and the
+ * tokenizer that came of it on a piece of the file. The arena
  * is small, so that large claims meet their limit. The mutator knows the format: it finds the fields of the file
  * at hand (counts, lengths, types, extents, offsets) and sets them to boundaries, to each other, or copies one
  * pair or record over another; otherwise bytes change as they always do. Seeds: build/<variant>/gguf-corpus.
  */
-#include "sandbox/inside/engine/gguf/gguf.h"
+#include "sandbox/inside/engine/gguf/tok.h"
 
 #include "proto/mem.h"
 
@@ -101,15 +102,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct gguf_model *m;
 	struct err e;
 	if (!mem)
-		mem = malloc(ARENA);
+		mem = malloc(2 * ARENA);
 	arena_init(&a, mem, ARENA);
 	uint8_t *file = malloc(size ? size : 1);
 	memcpy(file, data, size);
-	if (gguf_load(&a, file, size, &m, &e) == ERR_OK)
+	if (gguf_load(&a, file, size, &m, &e) == ERR_OK) {
 		for (uint64_t i = 0; i < m->n_tensors; i++)
 			if (m->tensors[i].data && (m->tensors[i].data < file || m->tensors[i].n_bytes > size ||
 			                           m->tensors[i].data + m->tensors[i].n_bytes > file + size))
 				abort();
+		const uint32_t *ids;
+		size_t k, n = size < 600 ? size : 600;
+		arena_init(&a, mem + ARENA, ARENA);
+		if (m->tokenizer && !tokenizer_encode(m->tokenizer, &a, file + size - n, n, TOK_ADD | TOK_PARSE, &ids, &k, &e))
+			for (size_t i = 0; i < k; i++)
+				if (ids[i] >= tokenizer_size(m->tokenizer))
+					abort();
+	}
 	free(file);
 	return 0;
 }

@@ -469,6 +469,111 @@ def vocabulary():
 
 # --- every count and length field of a small file, set to every boundary --------------------------------------------------
 
+def byte_chars():
+    """The character that stands for each byte in byte-level vocabularies."""
+    own = [b for b in range(256) if 32 < b < 127 or (b > 160 and b != 173)]
+    out, n = {}, 0
+    for b in range(256):
+        out[b] = chr(b) if b in own else chr(256 + n)
+        n += b not in own
+    return out
+
+
+def bpe(pre="smollm", tokens=(), merges=None, missing=(), types=None, **keys):
+    """Byte-level BPE: bytes, what MERGES make, four tokens of control and two that users defined."""
+    merges = ["h e", "l l", "he ll", "hell o", "\u0120 w", "o r", "or l", "\u0120w orl", "\u0120worl d", "a a", "aa aa",
+              "\u0120 \u0120", "\u0120\u0120 \u0120\u0120", "1 2", "12 3"] if merges is None else merges
+    texts = [c for b, c in byte_chars().items() if b not in missing]
+    for m in merges:
+        if m.replace(" ", "", 1) not in texts and " " in m[1:]:
+            texts.append(m.replace(" ", "", 1))
+    kind_of = [1] * len(texts)
+    for text, t in [("<|bos|>", 3), ("<|im_end|>", 1), ("<user>", 4), ("<user>x", 4), ("<|bos|><user>", 3), ("er><|", 4)] + list(tokens):
+        texts.append(text)
+        kind_of.append(t)
+    n = Net(n_vocab=len(texts))
+    T = "tokenizer.ggml."
+    for key in ("scores", "unknown_token_id"):
+        n.drop(T + key)
+    n.set(T + "model", STR, "gpt2").set(T + "pre", STR, pre).set(T + "tokens", ARR, (STR, texts))
+    n.set(T + "token_type", ARR, (I32, types or kind_of)).set(T + "merges", ARR, (STR, merges))
+    n.set(T + "bos_token_id", U32, texts.index("<|bos|>")).set(T + "eos_token_id", U32, texts.index("<|im_end|>"))
+    for key, v in keys.items():
+        n.set(T + key, BOOL, v)
+    return n
+
+
+def wordpiece(tokens=None, **keys):
+    """[PAD], unknown, start, end, then pieces: word starts carry U+2581."""
+    S = "\u2581"
+    texts = tokens or ["[PAD]", "[UNK]", "[CLS]", "[SEP]", S + "un", "aff", "able", S + "a", S + "the", "e", S + "!", S + "caf",
+                       S + "\u4e2d", S + "straße", S, "x"]
+    n = Net("bert", n_vocab=len(texts))
+    T = "tokenizer.ggml."
+    n.drop(T + "scores")
+    n.set(T + "model", STR, "bert").set(T + "tokens", ARR, (STR, texts))
+    n.set(T + "token_type", ARR, (I32, [3] * 4 + [1] * (len(texts) - 4)))
+    n.set(T + "unknown_token_id", U32, 1).set(T + "cls_token_id", U32, 2).set(T + "seperator_token_id", U32, 3)
+    n.drop(T + "bos_token_id").drop(T + "eos_token_id")
+    for key, v in keys.items():
+        n.set(T + key.replace("__", "."), BOOL, v)
+    return n
+
+
+def tokenizers():
+    T = "tokenizer.ggml."
+    t, s, k = vocab_spm(320)
+    kind("good_bpe", bpe().blob(), "ok", "unsupported", "not-yet")
+    kind("good_bpe_whole", bpe("llama-bpe", tokens=[("hellohello", 1)]).blob(), "ok", "unsupported", "not-yet")
+    kind("good_bpe_missing", bpe(missing=(4, 254, 255)).blob(), "ok", "unsupported", "not-yet")
+    kind("good_bpe_adds", bpe(add_bos_token=1, add_eos_token=1).blob(), "ok", "unsupported", "not-yet")
+    kind("good_wordpiece", wordpiece().blob(), "ok", "unsupported", "not-yet")
+    kind("good_wordpiece_cased", wordpiece(normalizer__lowercase=0).blob(), "ok", "unsupported", "not-yet")
+    plain = Net().set(T + "add_space_prefix", BOOL, 0)
+    kind("good_spm_plain", plain.blob(), "ok", "unsupported", "not-yet")
+    users = Net().set(T + "tokens", ARR, (STR, t[:-4] + ["\n\n", "<b>", "<|end|>", "<end_of_turn>"]))
+    users.set(T + "token_type", ARR, (I32, k[:-4] + [4, 4, 1, 3])).set("general.name", STR, "Tiny Phi-3")
+    kind("good_spm_users", users.blob(), "ok", "unsupported", "not-yet")
+    # every run of a up to 300 is a token: what joins them must not be quadratic in it
+    runs = ["a" * i for i in range(2, 302)]
+    kind("good_spm_runs", spm_with(runs), "ok", "unsupported", "not-yet")
+    kind("good_spm_long_runs", spm_with(["a" * i for i in range(2, 20000, 37)]), "ok", "unsupported", "not-yet")
+    kind("tokenizer_unknown", Net().set(T + "model", STR, "rwkv").blob(), "ok", "unsupported", "tokenizer")
+    kind("tokenizer_missing", Net().drop(T + "model").blob(), "ok", "unsupported", "tokenizer")
+    kind("tokenizer_number", Net().set(T + "model", U32, 1).blob(), "model", "-", "string")
+    kind("pre_unknown", bpe("qwen99").blob(), "ok", "unsupported", "tokenizer")
+    kind("pre_number", bpe().set(T + "pre", U32, 1).blob(), "model", "-", "string")
+    kind("token_twice", Net().set(T + "tokens", ARR, (STR, t[:-1] + [t[-2]])).blob(), "model", "-", "same text")
+    for name, text in (("minus", "<0x-1>"), ("letters", "<0xZZ>"), ("short", "<0x1>"), ("long", "<0x123>"), ("empty", ""),
+                       ("blank", "<0x 1>"), ("other", "byte 1")):
+        kind("byte_token_" + name, Net().set(T + "tokens", ARR, (STR, t[:3] + [text] + t[4:])).blob(), "model", "-", "byte")
+    kind("byte_tokens_missing", Net().set(T + "tokens", ARR, (STR, ["b%d" % i if k[i] == 6 else x for i, x in enumerate(t)])).set(
+        T + "token_type", ARR, (I32, [1 if i == 6 else i for i in k])).blob(), "ok", "unsupported", "not-yet")
+    kind("merges_missing", bpe().drop(T + "merges").blob(), "model", "-", "merges")
+    kind("merges_none", bpe(merges=[]).blob(), "ok", "unsupported", "not-yet")
+    for name, m in (("unknown_left", "hx e"), ("unknown_right", "h ex"), ("unknown_both", "q z"), ("no_blank", "he"), ("empty", ""),
+                    ("blank", " "), ("end_blank", "h ")):
+        n = bpe()
+        old = [v for key, _, v in n.pairs if key == T + "merges"][0][1]
+        kind("merge_" + name, n.set(T + "merges", ARR, (STR, old + [m])).blob(), "model", "-", "merge")
+    n = bpe()
+    old = [v for key, _, v in n.pairs if key == T + "merges"][0][1]
+    kind("merge_twice", n.set(T + "merges", ARR, (STR, old + old[:3])).blob(), "ok", "unsupported", "not-yet")
+    kind("special_long", bpe(tokens=[("<" + "s" * 255, 3)]).blob(), "ok", "unsupported", "not-yet")
+    kind("special_too_long", bpe(tokens=[("<" + "s" * 256, 3)]).blob(), "limit", "-", "special token")
+    kind("special_empty", bpe(tokens=[("", 3), ("", 3)]).blob(), "ok", "unsupported", "not-yet")
+    kind("add_bos_number", bpe().set(T + "add_bos_token", U32, 1).blob(), "model", "-", "bool")
+    kind("add_prefix_string", Net().set(T + "add_space_prefix", STR, "no").blob(), "model", "-", "bool")
+
+
+def spm_with(tokens):
+    t, s, k = vocab_spm(259 + 27)
+    t, k = t + tokens, k + [1] * len(tokens)
+    T = "tokenizer.ggml."
+    n = Net(n_vocab=len(t)).set(T + "tokens", ARR, (STR, t)).set(T + "scores", ARR, (F32, [float(len(x)) for x in t]))
+    return n.set(T + "token_type", ARR, (I32, k)).blob()
+
+
 def boundaries():
     blob = small(pairs=small_pairs() + [("arr", ARR, (STR, ["x", "y"])), ("n", U32, 7)])
     fields = [8, 16]
@@ -499,7 +604,7 @@ def main():
     os.makedirs(folder, exist_ok=True)
     for name in os.listdir(folder):
         os.remove(os.path.join(folder, name))
-    for make in (good, odd, header, pairs, tensors, numbers, shapes, vocabulary, boundaries):
+    for make in (good, odd, header, pairs, tensors, numbers, shapes, vocabulary, tokenizers, boundaries):
         make()
     seen = set()
     with open(os.path.join(folder, "manifest.txt"), "w") as m:

@@ -8,6 +8,7 @@
  * architectures. A new architecture: a row in archs, rows in numbers and tensor_rules.
  */
 #include "sandbox/inside/engine/gguf/gguf.h"
+#include "sandbox/inside/engine/gguf/tok.h"
 
 #include "proto/mem.h"
 
@@ -277,10 +278,22 @@ static int find_arch(struct gguf_model *m, struct err *e)
 	return ERR_OK;
 }
 
+/* A vocabulary that is not read here is described all the same. */
+static int build_tokenizer(struct gguf_model *m, struct err *e)
+{
+	struct err why = { 0, "" };
+	int rc = m->n_tokens ? tokenizer_open(m->arena, m, &m->tokenizer, &why) : ERR_OK;
+	if (rc == ERR_UNSUPPORTED)
+		gguf_unsupported(m, rc, "tokenizer", 0, "%.180s", why.text);
+	else if (rc && e)
+		*e = why;
+	return rc == ERR_UNSUPPORTED ? ERR_OK : rc;
+}
+
 static int check_file(struct gguf_model *m, struct err *e)
 {
 	int rc = find_arch(m, e);
-	if (rc || (rc = check_split(m, e)) || (rc = gguf_check_vocab(m, e)))
+	if (rc || (rc = check_split(m, e)) || (rc = gguf_check_vocab(m, e)) || (rc = build_tokenizer(m, e)))
 		return rc;
 	check_types(m);
 	if (!m->n_tensors) {

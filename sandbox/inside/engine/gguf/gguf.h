@@ -90,6 +90,10 @@ bool strmap_init(struct strmap *m, struct arena *a, const void *rows, size_t str
 /* Adds row i. STRMAP_TWICE: *first is the row that has this name already. */
 int strmap_add(struct strmap *m, uint32_t i, uint32_t *first);
 uint32_t strmap_find(const struct strmap *m, struct gguf_str name);
+/* A hash that grows byte by byte, for readers that look for the longest name: start, step.., find. */
+#define STRMAP_START 0xcbf29ce484222325u
+static inline uint64_t strmap_step(uint64_t h, uint8_t b) { return (h ^ b) * 0x100000001b3u; }
+uint32_t strmap_find_hashed(const struct strmap *m, struct gguf_str name, uint64_t h);
 
 /* --- the architecture ------------------------------------------------------------------------------- */
 
@@ -102,6 +106,8 @@ struct gguf_shape {
 	float eps, rope_base;
 	bool tied;                 /* no tensor of its own for the output */
 };
+
+struct tokenizer;
 
 /* --- the model -------------------------------------------------------------------------------------- */
 
@@ -119,6 +125,7 @@ struct gguf_model {
 	struct gguf_str arch_name;
 	struct gguf_shape shape;
 	uint64_t n_tokens;
+	struct tokenizer *tokenizer; /* NULL when there is no vocabulary, or one that is not read here */
 	struct engine_fact *facts;
 	size_t n_facts, n_facts_lost;
 	struct engine_meta *metadata;

@@ -12,15 +12,20 @@
 #define PROBES_MAX 512 /* names that nobody chose stay below 100 at 2^21 rows */
 
 /* FNV-1a, then a finaliser: neighbours differ in their last byte only. */
-static uint32_t hash_of(struct gguf_str s)
+static uint32_t finish(uint64_t h)
 {
-	uint64_t h = 0xcbf29ce484222325u;
-	for (size_t i = 0; i < s.len; i++)
-		h = (h ^ s.p[i]) * 0x100000001b3u;
 	h ^= h >> 33;
 	h *= 0xff51afd7ed558ccdu;
 	h ^= h >> 33;
 	return (uint32_t)h;
+}
+
+static uint32_t hash_of(struct gguf_str s)
+{
+	uint64_t h = STRMAP_START;
+	for (size_t i = 0; i < s.len; i++)
+		h = strmap_step(h, s.p[i]);
+	return finish(h);
 }
 
 static struct gguf_str name_at(const struct strmap *m, uint32_t i)
@@ -76,5 +81,11 @@ int strmap_add(struct strmap *m, uint32_t i, uint32_t *first)
 uint32_t strmap_find(const struct strmap *m, struct gguf_str name)
 {
 	uint64_t *slot = slot_of(m, name, hash_of(name));
+	return slot && *slot ? (uint32_t)*slot - 1 : STRMAP_NONE;
+}
+
+uint32_t strmap_find_hashed(const struct strmap *m, struct gguf_str name, uint64_t h)
+{
+	uint64_t *slot = slot_of(m, name, finish(h));
 	return slot && *slot ? (uint32_t)*slot - 1 : STRMAP_NONE;
 }
