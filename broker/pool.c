@@ -296,10 +296,11 @@ uint64_t pool_quarantined_ms(const struct pool *p, const struct model *m)
 void pool_note_death(struct pool_worker *w, enum verdict v)
 {
 	static const bool counts[VERDICT__MAX] = {
-		[VERDICT_REFUSED] = true, [VERDICT_CRASH] = true, [VERDICT_MEMORY] = true, [VERDICT_PROTOCOL] = true,
+		[VERDICT_REFUSED] = true, [VERDICT_CRASH] = true, [VERDICT_PROTOCOL] = true,
 	};
 	struct pool *p = w->p;
-	int64_t ms = counts[v] ? quarantine_death(&p->quarantine, w->model->digest, loop_now_ms(p->c.loop)) : 0;
+	bool is_own = counts[v] || (v == VERDICT_MEMORY && w->notes.oom_counted); /* else somebody killed it */
+	int64_t ms = is_own ? quarantine_death(&p->quarantine, w->model->digest, loop_now_ms(p->c.loop)) : 0;
 	if (ms)
 		p->c.quarantined(p->c.arg, w->model, (uint64_t)ms);
 }

@@ -109,6 +109,8 @@ static void gone(struct pool_worker *w, const struct worker_end *end)
 	w->notes.oom_counted = cgroups_leave(w->p->c.cgroups, w->group);
 	w->group = -1;
 	enum verdict v = verdict_of(end, &w->notes);
+	if (v == VERDICT_CRASH && !end->by_signal && w->rx.is_cut)
+		v = VERDICT_PROTOCOL; /* it left of its own will, in the middle of a frame */
 	if (v == VERDICT_REFUSED && w->notes.killed != KILLED_REFUSED)
 		w->detail[0] = 0; /* the kernel ended it without a report: what was noted of its channel tells nothing */
 	struct pool_end told = { w->model, &w->about, v, *end, w->detail };
@@ -145,7 +147,7 @@ static void on_timer(void *arg)
 		[WORKER_BUSY] = "the call took too long",
 		[WORKER_ENDING] = "it did not end by itself",
 	};
-	enum worker_killed why = w->state == WORKER_ENDING ? KILLED_CANCEL : KILLED_DEADLINE;
+	enum worker_killed why = w->state != WORKER_ENDING ? KILLED_DEADLINE : w->rx.is_cut ? KILLED_PROTOCOL : KILLED_CANCEL;
 	pool_worker_kill(w, why, late[w->state]);
 }
 
@@ -302,7 +304,7 @@ static int send_fixed(struct pool_worker *w, uint16_t kind, const void *body, st
 static void channel_lost(struct pool_worker *w)
 {
 	channel_close(w);
-	snprintf(w->detail, sizeof w->detail, "it closed its channel");
+	snprintf(w->detail, sizeof w->detail, "it closed its channel%s", w->rx.is_cut ? " in the middle of a frame" : "");
 	w->state = WORKER_ENDING;
 	loop_timer_set(w->p->c.loop, &w->timer, END_MS);
 }
@@ -319,7 +321,7 @@ static void channel_read(struct pool_worker *w)
 		if (rc > 0) {
 			rc = gate_pass(gate_worker, gate_worker_rows, ROLE_WORKER, w->state, w, &f, &e);
 			frame_clear(&f);
-		} else if (rc == ERR_IO) {
+		} else if (rc == ERR_IO || w->rx.is_cut) { /* whether it broke the protocol or was killed, its end tells */
 			channel_lost(w);
 			return;
 		}

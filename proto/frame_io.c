@@ -94,7 +94,8 @@ static ssize_t rx_some(struct frame_rx *rx, int fd, uint8_t *dst, size_t n, stru
 	int rc = fds_take(rx, &m, rx->have == 0, e);
 	if (rc != ERR_OK)
 		return rc;
-	if (got == 0 && rx->have)
+	rx->is_cut = got == 0 && rx->have;
+	if (rx->is_cut)
 		return err_set(e, ERR_PROTOCOL, "the %s stopped in the middle of a frame (%zu bytes of it came)",
 		               role_name(rx->from), rx->have);
 	if (got == 0)

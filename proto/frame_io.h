@@ -39,6 +39,7 @@ struct frame_rx {
 	uint8_t raw[FRAME_HEADER_BYTES];
 	size_t have;                   /* bytes of header and body so far */
 	size_t cap;                    /* allocated bytes of f.body */
+	bool is_cut;                   /* the stream ended in the middle of a frame */
 	struct frame f;
 	/* Called with each piece of a body as it arrives (the broker hashes while it receives). */
 	void (*on_bytes)(void *arg, const struct frame_header *h, const uint8_t *p, size_t n, uint64_t offset);
