@@ -43,6 +43,73 @@ static INLINE v16 pooling_cell(bool max, const struct pooling *q, const float *x
 	return v_div(acc, v_set1((float)count));
 }
 
+/* Cells of one row side by side, all taps inside the image's width; window rows h0..h1-1 are inside its
+ * height. x: the first cell's window at row 0 of the image. */
+#define POOLING_P 4
+
+static INLINE void pooling_run(bool max, int64_t kw, int64_t stride, const struct pooling *q, const float *x,
+                               int64_t h0, int64_t h1, v16 count, float *y, int lanes)
+{
+	v16 acc[POOLING_P];
+	UNROLL
+	for (int p = 0; p < POOLING_P; p++)
+		acc[p] = v_set1(max ? -F_INF : 0.0f);
+	for (int64_t h = h0; h < h1; h++) {
+		const float *row = x + h * q->dil_h * q->w_in * 16;
+		for (int64_t k = 0; k < kw; k++) {
+			UNROLL
+			for (int p = 0; p < POOLING_P; p++) {
+				v16 v = v_load(row + (k * q->dil_w + p * stride) * 16);
+				acc[p] = max ? v_max(v, acc[p]) : v_add(acc[p], v);
+			}
+		}
+	}
+	UNROLL
+	for (int p = 0; p < POOLING_P; p++) {
+		v16 v = max ? acc[p] : v_div(acc[p], count);
+		v_store(y + p * 16, lanes == 16 ? v : v_keep(v, lanes));
+	}
+}
+
+/* The output cells lo..hi-1 of a row, all of them inside; the last run overlaps: the same bits again. */
+static INLINE void pooling_inside(bool max, int64_t kw, int64_t stride, const struct pooling *q, const float *x,
+                                  int64_t ih, int64_t lo, int64_t hi, float *y, int lanes)
+{
+	int64_t h0 = ih < 0 ? div_up(-ih, q->dil_h) : 0, h1 = ih < q->h_in ? div_up(q->h_in - ih, q->dil_h) : 0;
+	h1 = min_i(h1, q->kh);
+	int64_t rows = q->kind == POOL_AVG_INCLUDE_PAD ? padded_count(ih, q->kh, q->dil_h, q->h_in, q->pad_bottom)
+	                                               : (h1 > h0 ? h1 - h0 : 0);
+	v16 count = v_set1((float)(rows * kw));
+	for (int64_t i = lo; i < hi; i += POOLING_P) {
+		i = min_i(i, hi - POOLING_P);
+		int64_t at = (ih * q->w_in + i * stride - q->pad_left) * 16;
+		pooling_run(max, kw, stride, q, x + at, h0, h1, count, y + i * 16, lanes);
+	}
+}
+
+static INLINE void pooling_row(bool max, const struct pooling *q, const float *x, int64_t ih, float *y, int lanes)
+{
+	int64_t lo = min_i(div_up(q->pad_left, q->stride_w), q->w_out);
+	int64_t room = q->w_in - 1 - (q->kw - 1) * q->dil_w + q->pad_left;
+	int64_t hi = room < 0 ? lo : min_i(room / q->stride_w + 1, q->w_out);
+	if (hi - lo < POOLING_P)
+		hi = lo;
+	else if (q->kw == 3 && q->stride_w == 2)
+		pooling_inside(max, 3, 2, q, x, ih, lo, hi, y, lanes);
+	else if (q->kw == 2 && q->stride_w == 2)
+		pooling_inside(max, 2, 2, q, x, ih, lo, hi, y, lanes);
+	else
+		pooling_inside(max, q->kw, q->stride_w, q, x, ih, lo, hi, y, lanes);
+	for (int64_t i = 0; i < q->w_out; i++) {
+		if (i == lo)
+			i = hi;
+		if (i == q->w_out)
+			break;
+		v16 v = pooling_cell(max, q, x, ih, i * q->stride_w - q->pad_left);
+		v_store(y + i * 16, lanes == 16 ? v : v_keep(v, lanes));
+	}
+}
+
 static void pooling_task(void *arg, uint32_t task, unsigned thread)
 {
 	(void)thread;
@@ -56,12 +123,10 @@ static void pooling_task(void *arg, uint32_t task, unsigned thread)
 	for (int64_t o = even_cut(q->h_out, j->row_parts, part); o < end; o++) {
 		float *y = q->y + n * j->y_image + (b * q->h_out + o) * q->w_out * 16;
 		int64_t ih = o * q->stride_h - q->pad_top;
-		for (int64_t i = 0; i < q->w_out; i++, y += 16) {
-			int64_t iw = i * q->stride_w - q->pad_left;
-			v16 v =
-				q->kind == POOL_MAX ? pooling_cell(true, q, x, ih, iw) : pooling_cell(false, q, x, ih, iw);
-			v_store(y, lanes == 16 ? v : v_keep(v, lanes));
-		}
+		if (q->kind == POOL_MAX)
+			pooling_row(true, q, x, ih, y, lanes);
+		else
+			pooling_row(false, q, x, ih, y, lanes);
 	}
 }
 
